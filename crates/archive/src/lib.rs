@@ -1,0 +1,1 @@
+//! Audit tiles in a folder, sequencing and the log's write path.

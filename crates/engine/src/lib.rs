@@ -1,0 +1,1 @@
+//! Upstream on local disk, for one machine.

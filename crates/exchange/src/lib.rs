@@ -1,0 +1,1 @@
+//! The use cases: publish, read, apply; the only maker of Projected and Recorded.

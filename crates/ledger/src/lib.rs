@@ -1,0 +1,1 @@
+//! The audit log's format: leaf, tile, checkpoint, proof, verification.

@@ -1,0 +1,1 @@
+//! Names, identifiers and facts, valid by construction.

@@ -1,0 +1,1 @@
+//! Avro: parse, compatibility, item rules, projection plan.

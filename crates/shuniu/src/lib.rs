@@ -1,0 +1,1 @@
+//! Shuniu: an exchange hub for government data.

@@ -1,0 +1,1 @@
+//! Directory, grants, outbox and audit index in SQL.

@@ -1,0 +1,1 @@
+//! Kafka frames, record batches and the closed API table.
