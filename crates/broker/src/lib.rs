@@ -1,1 +1,7 @@
-//! The Kafka side: the Upstream seam, topics, the hub's own producers and consumers.
+//! The Kafka side: the [`Upstream`] seam, topics, the hub's own producers and consumers.
+//!
+//! Architecture invariant: nothing here decides who may read or write; callers hold a permit already.
+
+mod upstream;
+
+pub use upstream::{BoxFuture, Connection, Node, NodeId, Upstream, UpstreamError};

@@ -1,1 +1,17 @@
 //! Names, identifiers and facts, valid by construction.
+//!
+//! Architecture invariant: no I/O, no async, no clock, no randomness. A value that exists is valid: fields that
+//! could be wrong are private and have one constructor.
+
+mod fact;
+mod grant;
+pub mod identifier;
+mod name;
+mod time;
+mod view;
+
+pub use fact::{Item, ItemType, Organisation, Resource, SchemaVersion, Sharing, System};
+pub use grant::{Grant, GrantState, Limits, Mode};
+pub use name::{GrantId, InvalidName, ItemName, ResourceName, SystemId, TopicId};
+pub use time::Timestamp;
+pub use view::{Generalisation, MaskRule, PseudonymScope, Treatment, View, ViewDigest, ViewItem};
