@@ -13,5 +13,5 @@ mod view;
 pub use fact::{Item, ItemType, Organisation, Resource, SchemaVersion, Sharing, System};
 pub use grant::{Grant, GrantState, Limits, Mode};
 pub use name::{GrantId, InvalidName, ItemName, ResourceName, SystemId, TopicId};
-pub use time::Timestamp;
+pub use time::{Clock, Timestamp};
 pub use view::{Generalisation, MaskRule, PseudonymScope, Treatment, View, ViewDigest, ViewItem};

@@ -41,3 +41,6 @@ impl fmt::Display for Timestamp {
         }
     }
 }
+
+/// How the time is read, passed in by the program. This crate never calls it.
+pub type Clock = std::sync::Arc<dyn Fn() -> Timestamp + Send + Sync>;
