@@ -2,6 +2,7 @@
 //!
 //! Architecture invariant: nothing here decides who may read or write; callers hold a permit already.
 
+pub mod topic;
 mod upstream;
 
 pub use upstream::{BoxFuture, Connection, Node, NodeId, Upstream, UpstreamError};
