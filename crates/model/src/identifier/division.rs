@@ -15,14 +15,22 @@ impl DivisionCode {
     /// # Errors
     /// Says which rule is broken.
     pub fn parse(value: &str) -> Result<Self, InvalidIdentifier> {
-        let digits = value.bytes().all(|byte| byte.is_ascii_digit());
-        if !digits || !matches!(value.len(), 6 | 9 | 12) {
+        Self::check(value.as_bytes())?;
+        Ok(Self(value.into()))
+    }
+
+    /// Holds the form without making a value.
+    ///
+    /// # Errors
+    /// Says which rule is broken.
+    pub fn check(value: &[u8]) -> Result<(), InvalidIdentifier> {
+        if !matches!(value.len(), 6 | 9 | 12) || !value.iter().all(u8::is_ascii_digit) {
             return Err(InvalidIdentifier::new("division code", "6, 9 or 12 digits"));
         }
-        if value.starts_with('0') {
+        if value.starts_with(b"0") {
             return Err(InvalidIdentifier::new("division code", "the first digit is 1 to 9"));
         }
-        Ok(Self(value.into()))
+        Ok(())
     }
 
     /// The code as text.
