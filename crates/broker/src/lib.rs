@@ -2,6 +2,8 @@
 //!
 //! Architecture invariant: nothing here decides who may read or write; callers hold a permit already.
 
+#[cfg(feature = "memory")]
+pub mod memory;
 pub mod topic;
 mod upstream;
 

@@ -97,9 +97,8 @@ pub async fn ensure(connection: &dyn Connection, spec: &TopicSpec) -> Result<Top
 /// The topic of that name, `None` when there is none.
 pub async fn find(connection: &dyn Connection, name: &str) -> Result<Option<Topic>, TopicError> {
     let wanted = MetadataRequestTopic::default().with_name(Some(topic_name(name)));
-    let request = MetadataRequest::default()
-        .with_topics(Some(vec![wanted]))
-        .with_allow_auto_topic_creation(false);
+    let request =
+        MetadataRequest::default().with_topics(Some(vec![wanted])).with_allow_auto_topic_creation(false);
     let response: MetadataResponse = ask(connection, name, request).await?;
     let topic = response
         .topics
@@ -144,7 +143,11 @@ async fn create(connection: &dyn Connection, spec: &TopicSpec) -> Result<(), Top
     Err(refused(&spec.name, result.error_code, result.error_message))
 }
 
-async fn ask<A>(connection: &dyn Connection, name: &str, request: impl Into<shuniu_wire::Request>) -> Result<A, TopicError>
+async fn ask<A>(
+    connection: &dyn Connection,
+    name: &str,
+    request: impl Into<shuniu_wire::Request>,
+) -> Result<A, TopicError>
 where
     A: TryFrom<Response, Error = Response>,
 {
