@@ -3,6 +3,7 @@
 //! Architecture invariant: no I/O, no async, no clock. No other crate names `kafka_protocol`: what they need of its
 //! message types is re-exported from [`messages`].
 
+pub mod batch;
 mod call;
 pub mod messages;
 
