@@ -1,1 +1,9 @@
-//! Shuniu: an exchange hub for government data.
+//! The program: arguments, configuration, keys and certificates, wiring.
+
+pub mod ca;
+pub mod clock;
+pub mod config;
+pub mod keys;
+mod secret_file;
+
+pub use secret_file::SecretFileError;

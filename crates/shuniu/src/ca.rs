@@ -1,0 +1,275 @@
+//! The certificate authority: one for a hub, its systems and itself.
+//!
+//! ECDSA P-256 throughout. A system's certificate has the system's id as common name and in the URI
+//! `urn:shuniu:system:<id>`, and may only be used by a client; the hub's has its names and addresses, and may only be
+//! used by a server.
+
+mod certificate;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+use shuniu_model::{SystemId, Timestamp};
+
+pub use certificate::{Certificate, serial_of};
+
+use crate::secret_file::{self, SecretFileError};
+
+/// Days for which the authority's own certificate is good.
+const AUTHORITY_DAYS: u32 = 3_650;
+/// Longest life of an issued certificate.
+const ISSUED_DAYS_MAX: u32 = 825;
+/// Clocks of departments differ: a certificate is good from a little before it was made.
+const CLOCK_SKEW_SECONDS: i64 = 300;
+
+/// What the authority could not do.
+#[derive(Debug, thiserror::Error)]
+pub enum CaError {
+    /// A key file cannot be made or read.
+    #[error("cannot use the authority's key file")]
+    KeyFile(#[source] SecretFileError),
+    /// A certificate file cannot be written or read.
+    #[error("cannot {attempt} certificate `{path}`")]
+    File {
+        /// What was attempted.
+        attempt: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The authority exists: another would cut off everybody who trusts it.
+    #[error("there is an authority in `{folder}` already")]
+    Exists {
+        /// The authority's folder.
+        folder: PathBuf,
+    },
+    /// The file is not a certificate.
+    #[error("`{path}` is not a certificate in PEM")]
+    NotACertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The request cannot be granted.
+    #[error("cannot issue a certificate: {rule}")]
+    Refused {
+        /// The rule that must hold.
+        rule: &'static str,
+    },
+    /// The certificate library refused.
+    #[error("cannot make a certificate")]
+    Make(#[source] rcgen::Error),
+}
+
+/// A certificate authority in a folder: `ca.pem`, `ca.key` and, under `systems`, what it issued.
+pub struct Authority {
+    folder: PathBuf,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A certificate that was issued, on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// The certificate, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM, mode 600.
+    pub key: PathBuf,
+    /// The serial number, lower-case hex without leading zeros.
+    pub serial: String,
+}
+
+impl Authority {
+    /// Makes a new authority.
+    ///
+    /// # Errors
+    /// [`CaError::Exists`] if the folder has one; see [`CaError`].
+    pub fn create(folder: &Path, name: &str, now: Timestamp) -> Result<Self, CaError> {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(CaError::Make)?;
+        let mut params = certificate::params(name, now, AUTHORITY_DAYS)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let made = params.self_signed(&key).map_err(CaError::Make)?;
+        // The key first: an authority whose certificate exists has its key.
+        let key_made = secret_file::create_once(&folder.join("ca.key"), key.serialize_pem().as_bytes());
+        if !key_made.map_err(CaError::KeyFile)? {
+            return Err(CaError::Exists { folder: folder.to_owned() });
+        }
+        write(&folder.join("ca.pem"), &made.pem())?;
+        Ok(Self { folder: folder.to_owned(), issuer: Issuer::new(params, key) })
+    }
+
+    /// Opens the authority in a folder.
+    ///
+    /// # Errors
+    /// See [`CaError`].
+    pub fn open(folder: &Path) -> Result<Self, CaError> {
+        let path = folder.join("ca.pem");
+        let pem = std::fs::read_to_string(&path).map_err(|source| CaError::File {
+            attempt: "read",
+            path: path.clone(),
+            source,
+        })?;
+        let key = secret_file::read(&folder.join("ca.key")).map_err(CaError::KeyFile)?;
+        let key = KeyPair::from_pem(&key).map_err(CaError::Make)?;
+        let issuer = Issuer::from_ca_cert_pem(&pem, key).map_err(CaError::Make)?;
+        Ok(Self { folder: folder.to_owned(), issuer })
+    }
+
+    /// The authority's own certificate: what clients and the hub trust.
+    #[must_use]
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.join("ca.pem")
+    }
+
+    /// Issues a system's certificate into `systems/<id>.pem` and `.key`. An earlier one of the same system stays good
+    /// until it ends or is revoked, and is kept as `<id>.<serial>.pem`.
+    ///
+    /// # Errors
+    /// See [`CaError`].
+    pub fn issue_system(&self, id: &SystemId, now: Timestamp, days: u32) -> Result<Issued, CaError> {
+        let mut params = certificate::params(id.as_str(), now, issued_days(days)?)?;
+        let uri = format!("urn:shuniu:system:{id}").try_into().map_err(CaError::Make)?;
+        params.subject_alt_names = vec![SanType::URI(uri)];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(&params, &self.folder.join("systems"), id.as_str())
+    }
+
+    /// Issues the hub's certificate into `hub.pem` and `hub.key`.
+    ///
+    /// # Errors
+    /// [`CaError::Refused`] without a name or address; see [`CaError`].
+    pub fn issue_hub(
+        &self,
+        names: &[String],
+        addresses: &[IpAddr],
+        now: Timestamp,
+        days: u32,
+    ) -> Result<Issued, CaError> {
+        if names.is_empty() && addresses.is_empty() {
+            return Err(CaError::Refused { rule: "a hub has at least one name or address" });
+        }
+        let mut params = certificate::params("shuniu hub", now, issued_days(days)?)?;
+        for name in names {
+            params.subject_alt_names.push(SanType::DnsName(name.as_str().try_into().map_err(CaError::Make)?));
+        }
+        params.subject_alt_names.extend(addresses.iter().copied().map(SanType::IpAddress));
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.issue(&params, &self.folder, "hub")
+    }
+
+    fn issue(&self, params: &rcgen::CertificateParams, folder: &Path, name: &str) -> Result<Issued, CaError> {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(CaError::Make)?;
+        let made = params.signed_by(&key, &self.issuer).map_err(CaError::Make)?;
+        let (certificate, key_path) =
+            (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
+        set_aside(&certificate, &key_path, folder, name)?;
+        secret_file::create_once(&key_path, key.serialize_pem().as_bytes()).map_err(CaError::KeyFile)?;
+        write(&certificate, &made.pem())?;
+        let serial = serial_of(&certificate)?;
+        Ok(Issued { certificate, key: key_path, serial })
+    }
+}
+
+fn issued_days(days: u32) -> Result<u32, CaError> {
+    if (1..=ISSUED_DAYS_MAX).contains(&days) {
+        Ok(days)
+    } else {
+        Err(CaError::Refused { rule: "its life is 1 to 825 days" })
+    }
+}
+
+/// Keeps the certificate that is about to be replaced under its serial number, so that it can be revoked; its key
+/// goes, since nobody needs it twice.
+fn set_aside(certificate: &Path, key: &Path, folder: &Path, name: &str) -> Result<(), CaError> {
+    let file = |attempt, path: &Path, result: std::io::Result<()>| {
+        result.map_err(|source| CaError::File { attempt, path: path.to_owned(), source })
+    };
+    if certificate.exists() {
+        let aside = folder.join(format!("{name}.{}.pem", serial_of(certificate)?));
+        file("set aside", certificate, std::fs::rename(certificate, aside))?;
+    }
+    if key.exists() {
+        file("remove the key of", key, std::fs::remove_file(key))?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, pem: &str) -> Result<(), CaError> {
+    std::fs::write(path, pem).map_err(|source| CaError::File {
+        attempt: "write",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Timestamp {
+        Timestamp::from_micros(1_764_000_000_000_000)
+    }
+
+    #[test]
+    fn a_system_certificate_names_its_system_and_is_for_clients_only() {
+        let folder = tempfile::tempdir().unwrap();
+        Authority::create(folder.path(), "test authority", now()).unwrap();
+        let authority = Authority::open(folder.path()).unwrap();
+        let issued = authority.issue_system(&SystemId::parse("hall-yuzhong").unwrap(), now(), 365).unwrap();
+        let pem = std::fs::read(&issued.certificate).unwrap();
+        let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).unwrap();
+        let parsed = pem.parse_x509().unwrap();
+        assert_eq!(parsed.subject().iter_common_name().next().unwrap().as_str().unwrap(), "hall-yuzhong");
+        let usage = parsed.extended_key_usage().unwrap().unwrap().value;
+        assert!(usage.client_auth && !usage.server_auth);
+        let names = parsed.subject_alternative_name().unwrap().unwrap();
+        assert_eq!(
+            names.value.general_names,
+            [x509_parser::extensions::GeneralName::URI("urn:shuniu:system:hall-yuzhong")]
+        );
+        assert!(!parsed.is_ca());
+        let authority_pem = std::fs::read(authority.certificate()).unwrap();
+        let (_, authority_pem) = x509_parser::pem::parse_x509_pem(&authority_pem).unwrap();
+        let authority = authority_pem.parse_x509().unwrap();
+        assert!(authority.is_ca());
+        assert_eq!(parsed.issuer(), authority.subject());
+        assert_eq!(parsed.validity().not_after.timestamp(), 1_764_000_000 + 365 * 86_400);
+        assert_eq!(issued.serial, serial_of(&issued.certificate).unwrap());
+        assert!(!issued.serial.starts_with('0'));
+    }
+
+    #[test]
+    fn an_authority_is_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        Authority::create(folder.path(), "first", now()).unwrap();
+        assert!(matches!(Authority::create(folder.path(), "second", now()), Err(CaError::Exists { .. })));
+    }
+
+    #[test]
+    fn a_replaced_certificate_is_kept_for_its_revocation() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::create(folder.path(), "test", now()).unwrap();
+        let id = SystemId::parse("bank").unwrap();
+        let first = authority.issue_system(&id, now(), 1).unwrap();
+        let second = authority.issue_system(&id, now(), 1).unwrap();
+        assert_ne!(first.serial, second.serial);
+        let aside = folder.path().join(format!("systems/bank.{}.pem", first.serial));
+        assert_eq!(serial_of(&aside).unwrap(), first.serial);
+    }
+
+    #[test]
+    fn a_certificate_without_names_or_with_too_long_a_life_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::create(folder.path(), "test", now()).unwrap();
+        assert!(authority.issue_hub(&[], &[], now(), 365).is_err());
+        assert!(authority.issue_hub(&["localhost".into()], &[], now(), 0).is_err());
+        assert!(authority.issue_hub(&["localhost".into()], &[], now(), 4_000).is_err());
+        assert!(
+            authority.issue_hub(&["localhost".into()], &["127.0.0.1".parse().unwrap()], now(), 365).is_ok()
+        );
+    }
+}

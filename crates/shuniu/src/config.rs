@@ -1,0 +1,194 @@
+//! The hub's configuration: one small struct per concern, every key with a default, unknown keys refused.
+//!
+//! `config/hub.toml` shows every key with its default; a test holds the two equal.
+
+mod audit;
+mod doors;
+mod engine;
+mod hub;
+mod policy;
+mod strict;
+mod tls;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use audit::Audit;
+pub use doors::{Api, Gateway};
+pub use engine::Engine;
+pub use hub::Hub;
+pub use policy::Policy;
+pub use tls::Tls;
+
+/// Everything that the hub can be told.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The machine: folder and time zone.
+    pub hub: Hub,
+    /// The Kafka door.
+    pub gateway: Gateway,
+    /// The HTTP door.
+    pub api: Api,
+    /// The hub's own certificate and the authority that signs its callers'.
+    pub tls: Tls,
+    /// How fresh the facts must be.
+    pub policy: Policy,
+    /// Records on this machine's disk.
+    pub engine: Engine,
+    /// The audit log.
+    pub audit: Audit,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read configuration `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The text is not TOML, or a value has the wrong type.
+    #[error("cannot parse the configuration")]
+    Parse(#[source] Box<toml::de::Error>),
+    /// There is no such key.
+    #[error("unknown key `{key}`{}", nearest_hint(.nearest.as_deref()))]
+    UnknownKey {
+        /// The key as written, with its table.
+        key: String,
+        /// The known key that is nearest, with its table; `None` if none is near.
+        nearest: Option<String>,
+    },
+    /// The value cannot be.
+    #[error("`{key}` must be {rule}")]
+    Value {
+        /// The key, with its table.
+        key: &'static str,
+        /// What holds of a good value.
+        rule: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text)
+    }
+
+    /// Parses and checks a configuration; keys that are left out have their defaults.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let parse_error = |error| ConfigError::Parse(Box::new(error));
+        let table: toml::Table = text.parse().map_err(parse_error)?;
+        strict::check(&table, &Self::known())?;
+        let config: Self = toml::from_str(text).map_err(parse_error)?;
+        config.hub.check()?;
+        config.gateway.check()?;
+        config.api.check()?;
+        config.policy.check()?;
+        config.engine.check()?;
+        config.audit.check()?;
+        Ok(config)
+    }
+
+    /// The configuration as TOML, every key included.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] if a path is not UTF-8.
+    pub fn to_toml(&self) -> Result<String, ConfigError> {
+        toml::to_string_pretty(self)
+            .map_err(|_| ConfigError::Value { key: "hub.data_folder", rule: "a path in UTF-8" })
+    }
+
+    fn known() -> toml::Table {
+        toml::Table::try_from(Self::default()).unwrap_or_default()
+    }
+}
+
+fn nearest_hint(nearest: Option<&str>) -> String {
+    nearest.map(|key| format!("; did you mean `{key}`?")).unwrap_or_default()
+}
+
+/// For the `check` of each part.
+fn require(holds: bool, key: &'static str, rule: &'static str) -> Result<(), ConfigError> {
+    if holds { Ok(()) } else { Err(ConfigError::Value { key, rule }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHOWN: &str = include_str!("../../../config/hub.toml");
+
+    #[test]
+    fn the_shown_configuration_has_every_key_with_its_default() {
+        let shown: toml::Table = SHOWN.parse().unwrap();
+        assert_eq!(shown, Config::known());
+        assert_eq!(Config::parse(SHOWN).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn every_shown_key_has_a_comment() {
+        let mut commented = false;
+        for (number, line) in SHOWN.lines().enumerate() {
+            if line.starts_with('#') {
+                commented = true;
+            } else if line.contains('=') {
+                assert!(commented, "line {} has no comment above", number + 1);
+                commented = false;
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_and_the_nearest_named() {
+        for (text, key, nearest) in [
+            ("[gateway]\nlistn = \"0.0.0.0:1\"", "gateway.listn", Some("gateway.listen")),
+            ("[gatway]\nlisten = \"0.0.0.0:1\"", "gatway", Some("gateway")),
+            ("data_folder = \"x\"", "data_folder", Some("hub.data_folder")),
+            ("[hub]\npoll_milliseconds = 1", "hub.poll_milliseconds", Some("policy.poll_milliseconds")),
+            ("[hub]\nwhatever_this_is = 1", "hub.whatever_this_is", None),
+        ] {
+            match Config::parse(text) {
+                Err(ConfigError::UnknownKey { key: found, nearest: near }) => {
+                    assert_eq!((found.as_str(), near.as_deref()), (key, nearest));
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_is_refused() {
+        for text in [
+            "[hub]\ntime_zone = \"Asia/Chongqing2\"",
+            "[policy]\npause_after_milliseconds = 100",
+            "[gateway]\nlisten = \"localhost\"",
+            "[gateway]\nconnections_max = 0",
+            "[gateway]\nhost = \"\"",
+            "[engine]\nrebalance_delay_milliseconds = -1",
+            "[audit]\ncheckpoint_milliseconds = 5000",
+        ] {
+            assert!(Config::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let mut config = Config::default();
+        config.gateway.port = 19093;
+        assert_eq!(Config::parse(&config.to_toml().unwrap()).unwrap(), config);
+    }
+}

@@ -1,0 +1,89 @@
+//! The two doors that take connections.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, require};
+
+/// The Kafka door.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Gateway {
+    /// Address and port to listen on.
+    pub listen: SocketAddr,
+    /// The name of the virtual broker, as clients are told; the hub's certificate must carry it.
+    pub host: String,
+    /// The port of the virtual broker, as clients are told.
+    pub port: u16,
+    /// Connections at one time.
+    pub connections_max: u32,
+    /// Connections of one system at one time.
+    pub connections_per_system_max: u32,
+    /// For a TLS handshake to be over.
+    pub handshake_seconds: u64,
+    /// Without a request, after which a connection is closed.
+    pub idle_seconds: u64,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9093)),
+            host: "localhost".into(),
+            port: 9093,
+            connections_max: 2_000,
+            connections_per_system_max: 200,
+            handshake_seconds: 10,
+            idle_seconds: 600,
+        }
+    }
+}
+
+impl Gateway {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        require(
+            (1..=255).contains(&self.host.len()) && !self.host.contains(char::is_whitespace),
+            "gateway.host",
+            "a host name of at most 255 characters",
+        )?;
+        require(self.port > 0, "gateway.port", "1 to 65535")?;
+        require((1..=100_000).contains(&self.connections_max), "gateway.connections_max", "1 to 100000")?;
+        require(
+            (1..=self.connections_max).contains(&self.connections_per_system_max),
+            "gateway.connections_per_system_max",
+            "1 to gateway.connections_max",
+        )?;
+        require((1..=120).contains(&self.handshake_seconds), "gateway.handshake_seconds", "1 to 120")?;
+        require((10..=86_400).contains(&self.idle_seconds), "gateway.idle_seconds", "10 to 86400")
+    }
+}
+
+/// The HTTP door.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    /// Address and port to listen on.
+    pub listen: SocketAddr,
+    /// Connections at one time.
+    pub connections_max: u32,
+    /// For a request to be answered.
+    pub request_seconds: u64,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9443)),
+            connections_max: 500,
+            request_seconds: 30,
+        }
+    }
+}
+
+impl Api {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        require((1..=100_000).contains(&self.connections_max), "api.connections_max", "1 to 100000")?;
+        require((1..=600).contains(&self.request_seconds), "api.request_seconds", "1 to 600")
+    }
+}

@@ -1,0 +1,36 @@
+//! The machine: folder and time zone.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, require};
+
+/// The machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hub {
+    /// Holds directory, records, audit tiles, keys. One hub at a time uses it.
+    pub data_folder: PathBuf,
+    /// Where a bare date ends (IANA name).
+    pub time_zone: String,
+    /// How long a shutdown waits for connections and the audit log.
+    pub shutdown_seconds: u64,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self { data_folder: "data".into(), time_zone: "Asia/Shanghai".into(), shutdown_seconds: 10 }
+    }
+}
+
+impl Hub {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        require(
+            jiff::tz::TimeZone::get(&self.time_zone).is_ok(),
+            "hub.time_zone",
+            "a name of the IANA time zone database",
+        )?;
+        require((1..=300).contains(&self.shutdown_seconds), "hub.shutdown_seconds", "1 to 300")
+    }
+}
