@@ -4,19 +4,28 @@
 //! partition and offset, people by keyed digests.
 
 mod actor;
+mod checkpoint;
 mod draft;
 mod encoding;
 mod entry;
+pub mod note;
+pub mod proof;
 mod range;
 mod split;
 mod subject;
+mod suite;
+pub mod tile;
+mod tiler;
 
 pub use actor::{Actor, Role};
+pub use checkpoint::{Checkpoint, CheckpointError};
 pub use draft::{
     Acknowledgement, Action, Application, Delivery, Draft, OffsetSpan, Outcome, Part, Publication, Reason,
-    Refusal,
+    Refusal, UnknownAction,
 };
-pub use entry::{BootId, Entry, EntryId, Hash, LEAF_BYTES_MAX, LeafError};
+pub use entry::{BootId, Entry, EntryId, Hash, InvalidEntryId, LEAF_BYTES_MAX, LeafError};
 pub use range::OffsetRange;
 pub use split::{DraftTooLarge, HEAD_BYTES_MAX};
-pub use subject::{SubjectKey, SubjectMac, SubjectRun, Subjects};
+pub use subject::{InvalidMac, SubjectKey, SubjectMac, SubjectRun, Subjects};
+pub use suite::Suite;
+pub use tiler::{LeafTooLong, RestoreError, Tile, Tiler, hashes_of};
