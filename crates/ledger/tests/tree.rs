@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
     clippy::string_slice,
+    clippy::indexing_slicing,
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
