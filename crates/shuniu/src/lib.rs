@@ -5,5 +5,6 @@ pub mod clock;
 pub mod config;
 pub mod keys;
 mod secret_file;
+pub mod synth;
 
 pub use secret_file::SecretFileError;
