@@ -1,0 +1,102 @@
+//! Makes a response fit a version: fields that the version lacks go back to their defaults, and the one form of an
+//! answer that the version lacks becomes the other.
+
+use kafka_protocol::messages::produce_response::LeaderIdAndEpoch as ProduceLeader;
+use kafka_protocol::messages::{FindCoordinatorResponse, LeaveGroupResponse};
+use kafka_protocol::protocol::StrBytes;
+
+use crate::call::Response;
+
+pub(super) fn fit(mut response: Response, version: i16) -> Response {
+    match &mut response {
+        Response::Produce(body) if version < 10 => {
+            body.node_endpoints.clear();
+            for partition in body.responses.iter_mut().flat_map(|topic| &mut topic.partition_responses) {
+                partition.current_leader = ProduceLeader::default();
+            }
+        }
+        Response::Fetch(body) => fit_fetch(body, version),
+        Response::ListOffsets(body) if version < 4 => {
+            for partition in body.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+                partition.leader_epoch = -1;
+            }
+        }
+        Response::Metadata(body) => {
+            if !(8..=10).contains(&version) {
+                body.cluster_authorized_operations = i32::MIN;
+            }
+            if version < 8 {
+                for topic in &mut body.topics {
+                    topic.topic_authorized_operations = i32::MIN;
+                }
+            }
+        }
+        Response::FindCoordinator(body) => fit_coordinator(body, version),
+        Response::LeaveGroup(body) if version < 3 => fit_leave(body),
+        Response::JoinGroup(body) if version < 9 => body.skip_assignment = false,
+        Response::InitProducerId(body) => {
+            body.ongoing_txn_producer_id = (-1).into();
+            body.ongoing_txn_producer_epoch = -1;
+        }
+        Response::DescribeCluster(body) => {
+            if version < 1 {
+                body.endpoint_type = 1;
+            }
+            if version < 2 {
+                for broker in &mut body.brokers {
+                    broker.is_fenced = false;
+                }
+            }
+        }
+        // The other responses have the same fields in every version that is served, or their encoder ignores what
+        // the version lacks.
+        _ => {}
+    }
+    response
+}
+
+fn fit_fetch(body: &mut kafka_protocol::messages::FetchResponse, version: i16) {
+    if version < 16 {
+        body.node_endpoints.clear();
+    }
+    if version < 7 {
+        body.session_id = 0;
+    }
+    for partition in body.responses.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        if version < 12 {
+            partition.current_leader = Default::default();
+            partition.diverging_epoch = Default::default();
+            partition.snapshot_id = Default::default();
+        }
+        if version < 11 {
+            partition.preferred_read_replica = (-1).into();
+        }
+    }
+}
+
+fn fit_coordinator(body: &mut FindCoordinatorResponse, version: i16) {
+    if version >= 4 {
+        body.error_code = 0;
+        body.error_message = None;
+        body.node_id = 0.into();
+        body.host = StrBytes::default();
+        body.port = 0;
+        return;
+    }
+    if let Some(first) = body.coordinators.drain(..).next() {
+        body.error_code = first.error_code;
+        body.error_message = first.error_message;
+        body.node_id = first.node_id;
+        body.host = first.host;
+        body.port = first.port;
+    }
+}
+
+/// Before version 3 one member leaves, and its error is the answer's.
+fn fit_leave(body: &mut LeaveGroupResponse) {
+    if let Some(first) = body.members.drain(..).next()
+        && body.error_code == 0
+    {
+        body.error_code = first.error_code;
+    }
+}

@@ -1,0 +1,303 @@
+//! What the frames promise.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use proptest::prelude::*;
+
+use super::*;
+use crate::messages::{self as m, ApiKey, StrBytes};
+
+fn text(value: &str) -> StrBytes {
+    StrBytes::from_string(value.to_owned())
+}
+
+/// A request of the API with something in every array that the version has.
+fn full(api: ApiKey, version: i16) -> Option<Request> {
+    let group = m::GroupId(text("g"));
+    let topic = m::TopicName(text("t"));
+    Some(match api {
+        ApiKey::Produce => m::ProduceRequest::default()
+            .with_topic_data(vec![
+                m::produce_request::TopicProduceData::default().with_name(topic).with_partition_data(vec![
+                    m::produce_request::PartitionProduceData::default()
+                        .with_records(Some(Bytes::from_static(b"abc"))),
+                ]),
+            ])
+            .into(),
+        ApiKey::Fetch => {
+            let mut fetch = m::fetch_request::FetchTopic::default()
+                .with_partitions(vec![m::fetch_request::FetchPartition::default().with_fetch_offset(3)]);
+            if version >= 13 {
+                fetch.topic_id = uuid::Uuid::from_u128(7);
+            } else {
+                fetch.topic = topic;
+            }
+            m::FetchRequest::default().with_topics(vec![fetch]).into()
+        }
+        ApiKey::ListOffsets => m::ListOffsetsRequest::default()
+            .with_topics(vec![
+                m::list_offsets_request::ListOffsetsTopic::default()
+                    .with_name(topic)
+                    .with_partitions(vec![m::list_offsets_request::ListOffsetsPartition::default()]),
+            ])
+            .into(),
+        ApiKey::Metadata => m::MetadataRequest::default()
+            .with_topics(Some(vec![
+                m::metadata_request::MetadataRequestTopic::default().with_name(Some(topic)),
+            ]))
+            .into(),
+        ApiKey::OffsetCommit => m::OffsetCommitRequest::default()
+            .with_group_id(group)
+            .with_topics(vec![
+                m::offset_commit_request::OffsetCommitRequestTopic::default()
+                    .with_name(topic)
+                    .with_partitions(vec![m::offset_commit_request::OffsetCommitRequestPartition::default()]),
+            ])
+            .into(),
+        ApiKey::OffsetFetch if version >= 8 => m::OffsetFetchRequest::default()
+            .with_groups(vec![
+                m::offset_fetch_request::OffsetFetchRequestGroup::default().with_group_id(group).with_topics(
+                    Some(vec![
+                        m::offset_fetch_request::OffsetFetchRequestTopics::default()
+                            .with_name(topic)
+                            .with_partition_indexes(vec![0, 1]),
+                    ]),
+                ),
+            ])
+            .into(),
+        ApiKey::OffsetFetch => m::OffsetFetchRequest::default()
+            .with_group_id(group)
+            .with_topics(Some(vec![
+                m::offset_fetch_request::OffsetFetchRequestTopic::default()
+                    .with_name(topic)
+                    .with_partition_indexes(vec![0, 1]),
+            ]))
+            .into(),
+        ApiKey::FindCoordinator if version >= 4 => {
+            m::FindCoordinatorRequest::default().with_coordinator_keys(vec![text("g")]).into()
+        }
+        ApiKey::FindCoordinator => m::FindCoordinatorRequest::default().with_key(text("g")).into(),
+        ApiKey::JoinGroup => m::JoinGroupRequest::default()
+            .with_group_id(group)
+            .with_protocols(vec![
+                m::join_group_request::JoinGroupRequestProtocol::default()
+                    .with_name(text("range"))
+                    .with_metadata(Bytes::from_static(b"m")),
+            ])
+            .into(),
+        ApiKey::Heartbeat => m::HeartbeatRequest::default().with_group_id(group).into(),
+        ApiKey::LeaveGroup if version >= 3 => m::LeaveGroupRequest::default()
+            .with_group_id(group)
+            .with_members(vec![m::leave_group_request::MemberIdentity::default().with_member_id(text("m"))])
+            .into(),
+        ApiKey::LeaveGroup => {
+            m::LeaveGroupRequest::default().with_group_id(group).with_member_id(text("m")).into()
+        }
+        ApiKey::SyncGroup => m::SyncGroupRequest::default()
+            .with_group_id(group)
+            .with_assignments(vec![m::sync_group_request::SyncGroupRequestAssignment::default()])
+            .into(),
+        ApiKey::InitProducerId => m::InitProducerIdRequest::default().into(),
+        ApiKey::OffsetForLeaderEpoch => m::OffsetForLeaderEpochRequest::default()
+            .with_topics(vec![
+                m::offset_for_leader_epoch_request::OffsetForLeaderTopic::default()
+                    .with_topic(topic)
+                    .with_partitions(vec![
+                        m::offset_for_leader_epoch_request::OffsetForLeaderPartition::default(),
+                    ]),
+            ])
+            .into(),
+        ApiKey::DescribeConfigs => m::DescribeConfigsRequest::default()
+            .with_resources(vec![
+                m::describe_configs_request::DescribeConfigsResource::default()
+                    .with_resource_name(text("t"))
+                    .with_configuration_keys(Some(vec![text("k")])),
+            ])
+            .into(),
+        ApiKey::DescribeCluster => m::DescribeClusterRequest::default().into(),
+        _ => return None,
+    })
+}
+
+fn rows() -> impl Iterator<Item = (ApiKey, i16)> {
+    SERVED.iter().flat_map(|row| (row.min..=row.max).map(|version| (row.api, version)))
+}
+
+fn open(frame: &Bytes) -> (RequestHeader, Bytes) {
+    let mut frame = frame.slice(4..);
+    let header = request_header(&mut frame).unwrap();
+    (header, frame)
+}
+
+#[test]
+fn every_served_request_is_read_as_it_was_written() {
+    let mut read = 0;
+    for (api, version) in rows() {
+        let Some(request) = full(api, version) else {
+            assert_eq!(api, ApiKey::ApiVersions);
+            continue;
+        };
+        let frame = encode_request(version, 9, "kcat", &request).unwrap();
+        let (header, body) = open(&frame);
+        assert_eq!((header.api_key, header.api_version, header.correlation_id), (api as i16, version, 9));
+        assert_eq!(header.client_id.as_deref(), Some("kcat"));
+        let decoded = decode_request(&header, body.clone())
+            .unwrap_or_else(|error| panic!("{api:?} {version}: {error}"));
+        assert_eq!(format!("{decoded:?}"), format!("{request:?}"), "{api:?} {version}");
+        // Cut anywhere, or with a byte more, it is refused: never read as something else, never a panic.
+        for cut in 0..body.len() {
+            assert!(decode_request(&header, body.slice(..cut)).is_err(), "{api:?} {version} cut at {cut}");
+        }
+        let longer = Bytes::from([&body[..], &[0]].concat());
+        assert!(decode_request(&header, longer).is_err(), "{api:?} {version}");
+        read += 1;
+    }
+    assert!(read > 80);
+}
+
+#[test]
+fn every_served_response_can_be_written_from_defaults() {
+    for (api, version) in rows() {
+        let Some(response) = default_response(api) else { continue };
+        let frame = encode_response(version, 3, response)
+            .unwrap_or_else(|error| panic!("{api:?} {version}: {error}"));
+        let (correlation_id, _) = decode_response(api, version, frame.slice(4..)).unwrap();
+        assert_eq!(correlation_id, 3);
+    }
+}
+
+fn default_response(api: ApiKey) -> Option<Response> {
+    Some(match api {
+        ApiKey::Produce => m::ProduceResponse::default()
+            .with_node_endpoints(vec![m::produce_response::NodeEndpoint::default().with_port(1)])
+            .into(),
+        ApiKey::Fetch => m::FetchResponse::default()
+            .with_node_endpoints(vec![m::fetch_response::NodeEndpoint::default().with_port(1)])
+            .with_responses(vec![m::fetch_response::FetchableTopicResponse::default().with_partitions(vec![
+                m::fetch_response::PartitionData::default().with_current_leader(
+                    m::fetch_response::LeaderIdAndEpoch::default().with_leader_epoch(4),
+                ),
+            ])])
+            .into(),
+        ApiKey::ListOffsets => m::ListOffsetsResponse::default()
+            .with_topics(vec![m::list_offsets_response::ListOffsetsTopicResponse::default().with_partitions(
+                vec![m::list_offsets_response::ListOffsetsPartitionResponse::default().with_leader_epoch(3)],
+            )])
+            .into(),
+        ApiKey::Metadata => m::MetadataResponse::default()
+            .with_cluster_authorized_operations(4)
+            .with_topics(vec![
+                m::metadata_response::MetadataResponseTopic::default()
+                    .with_name(Some(m::TopicName(text("t"))))
+                    .with_topic_authorized_operations(8),
+            ])
+            .into(),
+        ApiKey::OffsetCommit => m::OffsetCommitResponse::default().into(),
+        ApiKey::OffsetFetch => m::OffsetFetchResponse::default().into(),
+        ApiKey::FindCoordinator => m::FindCoordinatorResponse::default()
+            .with_port(5)
+            .with_coordinators(vec![m::find_coordinator_response::Coordinator::default().with_key(text("g"))])
+            .into(),
+        ApiKey::JoinGroup => m::JoinGroupResponse::default()
+            .with_protocol_name(Some(text("range")))
+            .with_skip_assignment(true)
+            .into(),
+        ApiKey::Heartbeat => m::HeartbeatResponse::default().into(),
+        ApiKey::LeaveGroup => m::LeaveGroupResponse::default()
+            .with_members(vec![m::leave_group_response::MemberResponse::default().with_error_code(25)])
+            .into(),
+        ApiKey::SyncGroup => m::SyncGroupResponse::default().into(),
+        ApiKey::InitProducerId => {
+            m::InitProducerIdResponse::default().with_ongoing_txn_producer_id(4.into()).into()
+        }
+        ApiKey::OffsetForLeaderEpoch => m::OffsetForLeaderEpochResponse::default().into(),
+        ApiKey::DescribeConfigs => m::DescribeConfigsResponse::default().into(),
+        ApiKey::DescribeCluster => m::DescribeClusterResponse::default().with_endpoint_type(2).into(),
+        _ => return None,
+    })
+}
+
+#[test]
+fn p10_a_metadata_request_that_claims_2_to_the_31_topics_is_refused() {
+    let header = |api_version| RequestHeader { api_key: 3, api_version, correlation_id: 1, client_id: None };
+    // Version 12: an unsigned varint count of 2^31, in five bytes, and nothing after it.
+    let compact = Bytes::from_static(&[0x81, 0x80, 0x80, 0x80, 0x08]);
+    assert!(matches!(
+        decode_request(&header(12), compact),
+        Err(FrameError::Count { claimed: 0x8000_0000, .. })
+    ));
+    let plain = Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff]);
+    assert!(matches!(decode_request(&header(4), plain), Err(FrameError::Count { .. })));
+}
+
+#[test]
+fn what_is_not_in_the_table_is_refused() {
+    for key in -5..120_i16 {
+        for version in -2..30_i16 {
+            let in_table = served(key, version).is_some();
+            let listed =
+                SERVED.iter().any(|row| row.api as i16 == key && row.min <= version && version <= row.max);
+            assert_eq!(in_table, listed);
+            if !in_table {
+                let header =
+                    RequestHeader { api_key: key, api_version: version, correlation_id: 0, client_id: None };
+                assert_eq!(
+                    decode_request(&header, Bytes::from_static(&[0; 64])).unwrap_err(),
+                    FrameError::NotServed { key, version }
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn api_versions_announces_exactly_the_table() {
+    for version in 0..=4_i16 {
+        let header = RequestHeader { api_key: 18, api_version: version, correlation_id: 77, client_id: None };
+        let frame = api_versions_response(&header);
+        let mut body = frame.slice(8..);
+        let response =
+            <m::ApiVersionsResponse as kafka_protocol::protocol::Decodable>::decode(&mut body, version)
+                .unwrap();
+        assert!(body.is_empty());
+        assert_eq!(response.error_code, 0);
+        let announced: Vec<(i16, i16, i16)> =
+            response.api_keys.iter().map(|key| (key.api_key, key.min_version, key.max_version)).collect();
+        let table: Vec<_> = SERVED.iter().map(|row| (row.api as i16, row.min, row.max)).collect();
+        assert_eq!(announced, table);
+    }
+    let too_new = RequestHeader { api_key: 18, api_version: 9, correlation_id: 77, client_id: None };
+    let mut body = api_versions_response(&too_new).slice(8..);
+    let response =
+        <m::ApiVersionsResponse as kafka_protocol::protocol::Decodable>::decode(&mut body, 0).unwrap();
+    assert_eq!(response.error_code, 35);
+}
+
+proptest! {
+    #[test]
+    fn p10_no_frame_panics_the_decoder(
+        row in 0_usize..200, tail in proptest::collection::vec(any::<u8>(), 0..200),
+        flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        let rows: Vec<_> = rows().collect();
+        let (api, version) = rows[row % rows.len()];
+        let mut raw = BytesMut::new();
+        raw.put_i16(api as i16);
+        raw.put_i16(version);
+        raw.extend_from_slice(&tail);
+        let mut noise = raw.freeze();
+        if let Ok(header) = request_header(&mut noise) {
+            drop(decode_request(&header, noise));
+        }
+        if let Some(request) = full(api, version) {
+            let mut frame = encode_request(version, 9, "c", &request).unwrap()[4..].to_vec();
+            for (at, byte) in flips {
+                let at = at.index(frame.len() - 4) + 4;
+                frame[at] = byte;
+            }
+            let mut frame = Bytes::from(frame);
+            if let Ok(header) = request_header(&mut frame) {
+                drop(decode_request(&header, frame));
+            }
+        }
+    }
+}
