@@ -2,6 +2,7 @@
 
 pub mod ca;
 pub mod clock;
+pub mod command;
 pub mod config;
 pub mod keys;
 mod secret_file;

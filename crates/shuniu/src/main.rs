@@ -1,2 +1,7 @@
-//! The program.
-fn main() {}
+//! The program's start.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    shuniu::command::run()
+}

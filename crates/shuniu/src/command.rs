@@ -1,0 +1,56 @@
+//! The command line: one file for each subcommand.
+
+mod ca;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// An exchange hub for government data.
+#[derive(Debug, Parser)]
+#[command(name = "shuniu", version, about, propagate_version = true, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a certificate authority and issue the certificates of systems and of the hub.
+    #[command(subcommand)]
+    Ca(ca::Command),
+}
+
+/// What went wrong, for the person at the keyboard: one line for each cause.
+type Failure = Box<dyn std::error::Error>;
+
+/// Runs the command line. Exit code 0 for done, 1 for failed, 2 for a command line that cannot be understood.
+#[must_use]
+pub fn run() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Ca(command) => ca::run(command),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(failure.as_ref());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes a line for the person at the keyboard.
+#[expect(clippy::print_stdout, reason = "a command's answer goes to standard output")]
+fn say(line: impl std::fmt::Display) {
+    println!("{line}");
+}
+
+#[expect(clippy::print_stderr, reason = "why a command failed goes to standard error")]
+fn complain(failure: &dyn std::error::Error) {
+    eprintln!("error: {failure}");
+    let mut cause = failure.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+}

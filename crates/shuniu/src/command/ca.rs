@@ -1,0 +1,93 @@
+//! `shuniu ca`: the certificate authority of a hub and its systems.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use shuniu_model::SystemId;
+
+use super::{Failure, say};
+use crate::ca::{Authority, Certificate, Issued};
+use crate::clock;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make an authority: ca.pem, which everybody trusts, and ca.key, which never leaves the folder.
+    Init {
+        #[command(flatten)]
+        place: Place,
+        /// The authority's name.
+        #[arg(long, default_value = "Shuniu authority")]
+        name: String,
+    },
+    /// Issue the certificate of a system: systems/ID.pem and systems/ID.key.
+    IssueSystem {
+        /// The system's id, as the directory has it.
+        id: SystemId,
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        life: Life,
+    },
+    /// Issue the hub's certificate: hub.pem and hub.key.
+    IssueHub {
+        /// A name that clients use for the hub; may be given again.
+        #[arg(long = "name")]
+        names: Vec<String>,
+        /// An address that clients use for the hub; may be given again.
+        #[arg(long = "ip")]
+        addresses: Vec<IpAddr>,
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        life: Life,
+    },
+    /// Show what is in a certificate's file.
+    Show {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Place {
+    /// The authority's folder.
+    #[arg(long, default_value = "data/ca")]
+    folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Life {
+    /// Days for which the certificate is good.
+    #[arg(long, default_value_t = 365)]
+    days: u32,
+}
+
+pub(super) fn run(command: Command) -> Result<(), Failure> {
+    let now = clock::system()();
+    match command {
+        Command::Init { place, name } => {
+            let authority = Authority::create(&place.folder, &name, now)?;
+            say(format_args!("made {}", authority.certificate().display()));
+        }
+        Command::IssueSystem { id, place, life } => {
+            show_issued(&Authority::open(&place.folder)?.issue_system(&id, now, life.days)?);
+        }
+        Command::IssueHub { names, addresses, place, life } => {
+            show_issued(&Authority::open(&place.folder)?.issue_hub(&names, &addresses, now, life.days)?);
+        }
+        Command::Show { file } => {
+            let certificate = Certificate::read(&file)?;
+            say(format_args!("name    {}", certificate.name));
+            say(format_args!("serial  {}", certificate.serial));
+            say(format_args!("good    {} to {}", certificate.starts_at, certificate.ends_at));
+        }
+    }
+    Ok(())
+}
+
+fn show_issued(issued: &Issued) {
+    say(format_args!("certificate  {}", issued.certificate.display()));
+    say(format_args!("key          {}", issued.key.display()));
+    say(format_args!("serial       {}", issued.serial));
+}
