@@ -1,1 +1,33 @@
-//! Upstream on local disk, for one machine.
+//! Upstream on local disk, for one machine: segment files that hold the clients' record batches as they came.
+//!
+//! One node (id 1), no listener: the hub calls it in its own process through the `Upstream` seam.
+//!
+//! - A Produce is answered after fsync. One fsync serves every Produce that waits on a partition, several
+//!   partitions sync at once, and readers see a record only when it is durable (the high watermark).
+//! - Only a batch's base offset and leader epoch are written anew (both lie outside its checksum), and its timestamp
+//!   where the topic's setting says so.
+//! - A crash leaves at most a torn tail, which is cut by checksum on the next start.
+//! - Topics, settings and committed offsets are in `engine.db` (SQLite) in the same folder.
+//!
+//! Architecture invariant: nothing polls on a timer. Readers wait for a notification, the group clock and the
+//! maintenance wait for the next due moment.
+//!
+//! Architecture invariant: no fsync runs on an async worker.
+
+mod config;
+mod database;
+mod engine;
+mod error;
+mod folder;
+mod header;
+mod log;
+mod serve;
+mod settings;
+mod topics;
+
+pub use config::EngineConfig;
+pub use engine::Engine;
+pub use error::EngineError;
+
+/// The id of the only node.
+pub const NODE: shuniu_broker::NodeId = shuniu_broker::NodeId(1);
