@@ -1,5 +1,7 @@
 //! Decimals as Avro writes them: a big-endian two's complement integer and a scale that the schema states.
 
+use std::cmp::Ordering;
+
 /// The most digits: what an `i128` holds.
 pub(crate) const PRECISION_MAX: u32 = 38;
 
@@ -106,6 +108,23 @@ pub(crate) fn rescale(unscaled: i128, from: u32, to: u32) -> Option<i128> {
     (unscaled % divisor == 0).then_some(unscaled / divisor)
 }
 
+/// Compares two decimals of any scales.
+pub(crate) fn compare(left: (i128, u32), right: (i128, u32)) -> Ordering {
+    let scale = left.1.max(right.1);
+    match (rescale(left.0, left.1, scale), rescale(right.0, right.1, scale)) {
+        (Some(left), Some(right)) => left.cmp(&right),
+        // What overflows is greater in magnitude than what does not; both cannot, one of the two keeps its scale.
+        (None, _) => left.0.cmp(&0),
+        (_, None) => 0.cmp(&right.0),
+    }
+}
+
+/// The nearest double.
+#[expect(clippy::cast_precision_loss, reason = "the other side of the comparison is a double")]
+pub(crate) fn to_double(unscaled: i128, scale: u32) -> f64 {
+    unscaled as f64 / power(scale).unwrap_or(i128::MAX) as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +160,13 @@ mod tests {
             put_text(unscaled, scale, &mut out);
             assert_eq!(std::str::from_utf8(&out), Ok(text));
         }
+    }
+
+    #[test]
+    fn numbers_compare_across_scales_without_overflow() {
+        assert_eq!(compare((125, 1), (1250, 2)), Ordering::Equal);
+        assert_eq!(compare((i128::MAX, 0), (1, 38)), Ordering::Greater);
+        assert_eq!(compare((1, 38), (i128::MIN, 0)), Ordering::Greater);
     }
 
     #[test]

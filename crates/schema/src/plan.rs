@@ -3,6 +3,7 @@
 use shuniu_model::{ItemName, Treatment, View};
 
 use crate::cursor::{Cursor, Malformed};
+use crate::filter::{Filter, FilterError, NoDefault, Program};
 use crate::node::NodeId;
 use crate::project::{self, Leaving};
 use crate::pseudonym::PseudonymKey;
@@ -27,6 +28,20 @@ pub enum PlanError {
         #[source]
         source: Unfit,
     },
+    /// The row filter is not one for the current version.
+    #[error("cannot compile the row filter")]
+    Filter {
+        /// What is wrong.
+        #[source]
+        source: FilterError,
+    },
+    /// The row filter reads an item that the writer's version lacks.
+    #[error("cannot compile the row filter for the writer's version")]
+    FilterDefault {
+        /// Which item.
+        #[source]
+        source: NoDefault,
+    },
 }
 
 /// A view compiled for one writer's schema version: rows that match, the items that leave, the key's form.
@@ -36,6 +51,7 @@ pub struct Plan {
     pseudonym: PseudonymKey,
     keeps_key: bool,
     is_whole: bool,
+    filter: Option<Program>,
     steps: Box<[Step]>,
     projected: String,
 }
@@ -63,6 +79,7 @@ impl Plan {
             pseudonym: key.clone(),
             keeps_key: keeps_key(view, key_item),
             is_whole: view.is_whole(),
+            filter: None,
             steps: Box::default(),
             projected: String::new(),
         };
@@ -74,6 +91,11 @@ impl Plan {
             if writer.item(item.name.as_str()).is_none() && latest.item(item.name.as_str()).is_none() {
                 return Err(PlanError::UnknownItem { item: item.name.clone() });
             }
+        }
+        if let Some(text) = view.filter() {
+            let filter = Filter::parse(text, latest).map_err(|source| PlanError::Filter { source })?;
+            let program = Program::compile(&filter, writer, latest);
+            plan.filter = Some(program.map_err(|source| PlanError::FilterDefault { source })?);
         }
         let compiled = compile_items(writer, view)?;
         let leaving: Vec<Leaving<'_>> = compiled
@@ -93,6 +115,23 @@ impl Plan {
         })?;
         plan.steps = steps(compiled);
         Ok(plan)
+    }
+
+    /// Whether the row passes the view's filter. Reads no further than the items that decide it.
+    pub fn matches(&self, body: &[u8]) -> Result<bool, Malformed> {
+        self.filter.as_ref().map_or(Ok(true), |filter| filter.matches(self.writer.nodes(), body))
+    }
+
+    /// Whether the view has a row filter.
+    #[must_use]
+    pub fn has_filter(&self) -> bool {
+        self.filter.is_some()
+    }
+
+    /// Whether bodies and keys leave as they are.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Appends the Avro body of what leaves, without a frame.

@@ -3,5 +3,7 @@
 
 #[path = "behaviour/avro.rs"]
 mod avro;
+#[path = "behaviour/filters.rs"]
+mod filters;
 #[path = "behaviour/treatments.rs"]
 mod treatments;

@@ -1,0 +1,262 @@
+//! A filter compiled for one writer's version and run on Avro bytes.
+
+use std::cmp::Ordering;
+
+use serde_json::Value as Json;
+use shuniu_model::ItemName;
+
+use super::{FILTER_ITEMS_MAX, Filter, Literal, Test};
+use crate::cursor::{Cursor, Malformed};
+use crate::decimal;
+use crate::json::{Notation, encode};
+use crate::node::{Fraction, LongKind, Node, NodeId, Nodes};
+use crate::schema::Schema;
+
+/// A filter's item that the writer's version lacks, and for which the current version states no default.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the writer's version has no item `{item}`, and the current version has no default for it")]
+pub struct NoDefault {
+    /// The item.
+    pub item: ItemName,
+}
+
+/// A filter for records of one schema version.
+#[derive(Debug, Clone)]
+pub(crate) struct Program {
+    test: Test,
+    slots: Box<[Slot]>,
+    /// For each of the writer's items up to the last one needed: its slot.
+    positions: Box<[Option<usize>]>,
+}
+
+/// Where an item's value comes from.
+#[derive(Debug, Clone)]
+enum Slot {
+    /// From the record.
+    Read { position: usize },
+    /// The current version's default, in its Avro form: the writer's version lacks the item.
+    Default { latest: Schema, node: NodeId, body: Box<[u8]> },
+}
+
+impl Program {
+    pub(crate) fn compile(filter: &Filter, writer: &Schema, latest: &Schema) -> Result<Self, NoDefault> {
+        let slots: Box<[Slot]> =
+            filter.items.iter().map(|item| slot(item, writer, latest)).collect::<Result<_, _>>()?;
+        let mut positions = Vec::new();
+        for (index, slot) in slots.iter().enumerate() {
+            if let Slot::Read { position } = slot {
+                if positions.len() <= *position {
+                    positions.resize(position + 1, None);
+                }
+                if let Some(place) = positions.get_mut(*position) {
+                    *place = Some(index);
+                }
+            }
+        }
+        Ok(Self { test: filter.test.clone(), slots, positions: positions.into() })
+    }
+
+    /// Whether the row passes. Reads no further than the items that decide it.
+    pub(crate) fn matches(&self, nodes: &Nodes, body: &[u8]) -> Result<bool, Malformed> {
+        let mut row = Row {
+            program: self,
+            nodes,
+            cursor: Cursor::new(body),
+            next: 0,
+            found: [const { None }; FILTER_ITEMS_MAX],
+        };
+        row.test(&self.test)
+    }
+}
+
+fn slot(item: &ItemName, writer: &Schema, latest: &Schema) -> Result<Slot, NoDefault> {
+    if let Some((position, _)) = writer.nodes().item(item.as_str()) {
+        return Ok(Slot::Read { position });
+    }
+    let missing = || NoDefault { item: item.clone() };
+    let (position, node) = latest.nodes().item(item.as_str()).ok_or_else(missing)?;
+    let default: &Json =
+        latest.field_json(position).and_then(|field| field.get("default")).ok_or_else(missing)?;
+    let mut body = Vec::new();
+    encode(latest.nodes(), node, default, Notation::Default, &mut body).ok_or_else(missing)?;
+    Ok(Slot::Default { latest: latest.clone(), node, body: body.into() })
+}
+
+/// A value as filters compare it. Days and instants are numbers.
+#[derive(Debug, Clone, Copy)]
+enum Value<'a> {
+    Null,
+    Boolean(bool),
+    Text(&'a [u8]),
+    Exact(i128, u32),
+    Double(f64),
+    /// Of a type that only null tests are for.
+    Other,
+}
+
+/// One row under test: items are read in the record's order, and only as far as the test needs them.
+struct Row<'a> {
+    program: &'a Program,
+    nodes: &'a Nodes,
+    cursor: Cursor<'a>,
+    /// The writer's item that the cursor stands before.
+    next: usize,
+    found: [Option<Value<'a>>; FILTER_ITEMS_MAX],
+}
+
+impl<'a> Row<'a> {
+    fn test(&mut self, test: &'a Test) -> Result<bool, Malformed> {
+        Ok(match test {
+            Test::All(tests) => {
+                for test in tests {
+                    if !self.test(test)? {
+                        return Ok(false);
+                    }
+                }
+                true
+            }
+            Test::Any(tests) => {
+                for test in tests {
+                    if self.test(test)? {
+                        return Ok(true);
+                    }
+                }
+                false
+            }
+            Test::Not(test) => !self.test(test)?,
+            Test::Compare { item, comparison, literal } => {
+                let value = self.item(*item)?;
+                compare_literal(value, literal).is_some_and(|ordering| comparison.holds(ordering))
+            }
+            Test::CompareItems { left, comparison, right } => {
+                let (left, right) = (self.item(*left)?, self.item(*right)?);
+                compare(left, right).is_some_and(|ordering| comparison.holds(ordering))
+            }
+            Test::OneOf { item, literals } => {
+                let value = self.item(*item)?;
+                literals.iter().any(|literal| compare_literal(value, literal) == Some(Ordering::Equal))
+            }
+            Test::StartsWith { item, prefix } => match self.item(*item)? {
+                Value::Text(text) => text.starts_with(prefix.as_bytes()),
+                _ => false,
+            },
+            Test::IsNull { item, wanted } => matches!(self.item(*item)?, Value::Null) == *wanted,
+        })
+    }
+
+    fn item(&mut self, item: usize) -> Result<Value<'a>, Malformed> {
+        if let Some(Some(value)) = self.found.get(item) {
+            return Ok(*value);
+        }
+        match self.program.slots.get(item) {
+            Some(Slot::Read { position }) => self.read_to(*position)?,
+            Some(Slot::Default { latest, node, body }) => {
+                let value = read(latest.nodes(), *node, &mut Cursor::new(body))?;
+                self.note(item, value);
+            }
+            None => {}
+        }
+        Ok(self.found.get(item).copied().flatten().unwrap_or(Value::Null))
+    }
+
+    /// Walks on up to and over an item, noting what is needed on the way.
+    fn read_to(&mut self, position: usize) -> Result<(), Malformed> {
+        let fields = self.nodes.items();
+        while self.next <= position {
+            let Some(field) = fields.get(self.next) else { break };
+            match self.program.positions.get(self.next) {
+                Some(Some(slot)) => {
+                    let value = read(self.nodes, field.node, &mut self.cursor)?;
+                    self.note(*slot, value);
+                }
+                _ => self.nodes.skip(field.node, &mut self.cursor)?,
+            }
+            self.next += 1;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, slot: usize, value: Value<'a>) {
+        if let Some(place) = self.found.get_mut(slot) {
+            *place = Some(value);
+        }
+    }
+}
+
+/// `None` when the two do not compare: one is null, or not a number.
+fn compare(left: Value<'_>, right: Value<'_>) -> Option<Ordering> {
+    match (left, right) {
+        (Value::Boolean(left), Value::Boolean(right)) => Some(left.cmp(&right)),
+        (Value::Text(left), Value::Text(right)) => Some(left.cmp(right)),
+        (Value::Exact(left, scale), Value::Exact(right, of)) if scale == of => Some(left.cmp(&right)),
+        (Value::Exact(left, scale), Value::Exact(right, of)) => {
+            Some(decimal::compare((left, scale), (right, of)))
+        }
+        (Value::Double(left), Value::Double(right)) => left.partial_cmp(&right),
+        (Value::Double(left), Value::Exact(right, scale)) => {
+            left.partial_cmp(&decimal::to_double(right, scale))
+        }
+        (Value::Exact(left, scale), Value::Double(right)) => {
+            decimal::to_double(left, scale).partial_cmp(&right)
+        }
+        _ => None,
+    }
+}
+
+fn compare_literal(value: Value<'_>, literal: &Literal) -> Option<Ordering> {
+    match (value, literal) {
+        (value, Literal::Boolean(literal)) => compare(value, Value::Boolean(*literal)),
+        (value, Literal::Text(literal)) => compare(value, Value::Text(literal.as_bytes())),
+        (Value::Double(value), Literal::Number { double, .. }) => value.partial_cmp(double),
+        (value, Literal::Number { unscaled, scale, .. }) => compare(value, Value::Exact(*unscaled, *scale)),
+    }
+}
+
+fn read<'a>(nodes: &'a Nodes, id: NodeId, cursor: &mut Cursor<'a>) -> Result<Value<'a>, Malformed> {
+    Ok(match nodes.of(id) {
+        Node::Null => Value::Null,
+        Node::Boolean => Value::Boolean(cursor.boolean()?),
+        Node::Text { .. } => Value::Text(cursor.bytes()?),
+        Node::Enum { symbols } => {
+            let index = cursor.index(symbols.len(), "an enum symbol that does not exist")?;
+            Value::Text(symbols.get(index).map(|symbol| symbol.as_bytes()).unwrap_or_default())
+        }
+        Node::Int(_) => Value::Exact(i128::from(cursor.int()?), 0),
+        // Instants of different fractions compare as decimal seconds.
+        Node::Long(LongKind::Instant(fraction)) => {
+            Value::Exact(i128::from(cursor.long()?), digits(*fraction))
+        }
+        Node::Long(_) => Value::Exact(i128::from(cursor.long()?), 0),
+        Node::Float => Value::Double(f64::from(f32::from_le_bytes(cursor.array()?))),
+        Node::Double => Value::Double(f64::from_le_bytes(cursor.array()?)),
+        Node::Decimal(kind) => {
+            let start = cursor.clone();
+            let bytes = match kind.size {
+                Some(size) => cursor.take(size)?,
+                None => cursor.bytes()?,
+            };
+            let value = decimal::read(bytes);
+            let value = value.ok_or_else(|| start.malformed("a decimal without bytes or over 128 bits"))?;
+            Value::Exact(value, kind.scale)
+        }
+        Node::Union(branches) => {
+            let index = cursor.index(branches.len(), "a union branch that does not exist")?;
+            match branches.get(index) {
+                Some(branch) if !matches!(nodes.of(*branch), Node::Union(_)) => read(nodes, *branch, cursor)?,
+                _ => return Err(cursor.malformed("a union inside of a union")),
+            }
+        }
+        Node::Bytes | Node::Fixed { .. } | Node::Array(_) | Node::Map(_) | Node::Record { .. } => {
+            nodes.skip(id, cursor)?;
+            Value::Other
+        }
+    })
+}
+
+const fn digits(fraction: Fraction) -> u32 {
+    match fraction {
+        Fraction::Millis => 3,
+        Fraction::Micros => 6,
+        Fraction::Nanos => 9,
+    }
+}
