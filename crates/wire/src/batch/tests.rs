@@ -121,7 +121,7 @@ proptest! {
         if !expected.is_empty() {
             let (old, new) = (*first(&bytes).header(), *parsed[0].header());
             prop_assert_eq!(new, BatchHeader {
-                crc: new.crc, attributes: to.attributes(), records_count: expected.len() as i32, ..old
+                crc: new.crc, attributes: to.attributes(), records_count: i32::try_from(expected.len()).unwrap(), ..old
             });
         }
     }

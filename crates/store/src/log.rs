@@ -1,0 +1,125 @@
+//! What the audit log keeps in the database: its outbox and its checkpoint.
+
+use sqlx::Row;
+
+use crate::{Store, StoreError};
+
+/// A draft that a transaction left for the audit log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxRow {
+    /// Rises with each draft.
+    pub id: i64,
+    /// The draft as JSON text.
+    pub draft: String,
+}
+
+/// The signed head of the audit log, and how far its topic is sequenced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckpointRow {
+    /// How many leaves the tree has.
+    pub tree_size: u64,
+    /// The topic's offset that is sequenced next.
+    pub next_offset: i64,
+    /// The tree's root, lower-case hex.
+    pub root: String,
+    /// The signed note.
+    pub note: String,
+}
+
+impl Store {
+    /// Adds a draft to the outbox on its own, for what changes nothing else (a reading of the log).
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn outbox_add(&self, draft: &str) -> Result<(), StoreError> {
+        sqlx::query("INSERT INTO outbox (draft) VALUES ($1)")
+            .bind(draft.to_owned())
+            .execute(&self.pool)
+            .await
+            .map(drop)
+            .map_err(StoreError::database("write to the audit outbox"))
+    }
+
+    /// The oldest drafts in the outbox, at most `rows_max`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn outbox_next(&self, rows_max: u32) -> Result<Vec<OutboxRow>, StoreError> {
+        const ATTEMPT: &str = "read the audit outbox";
+        let rows = sqlx::query("SELECT id, draft FROM outbox ORDER BY id LIMIT $1")
+            .bind(i64::from(rows_max))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(StoreError::database(ATTEMPT))?;
+        rows.iter()
+            .map(|row| Ok(OutboxRow { id: row.try_get(0)?, draft: row.try_get(1)? }))
+            .collect::<Result<_, sqlx::Error>>()
+            .map_err(StoreError::database(ATTEMPT))
+    }
+
+    /// Takes drafts out of the outbox once they stand on the log. A crash before this writes them twice, never not.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn outbox_done(&self, up_to: i64) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM outbox WHERE id <= $1")
+            .bind(up_to)
+            .execute(&self.pool)
+            .await
+            .map(drop)
+            .map_err(StoreError::database("clear the audit outbox"))
+    }
+
+    /// The audit log's checkpoint; `None` before the first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn checkpoint(&self) -> Result<Option<CheckpointRow>, StoreError> {
+        const ATTEMPT: &str = "read the audit checkpoint";
+        let row = sqlx::query("SELECT tree_size, next_offset, root, note FROM checkpoint WHERE id = 1")
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(StoreError::database(ATTEMPT))?;
+        let Some(row) = row else { return Ok(None) };
+        let size: i64 = row.try_get(0).map_err(StoreError::database(ATTEMPT))?;
+        Ok(Some(CheckpointRow {
+            tree_size: u64::try_from(size).map_err(|error| StoreError::row("checkpoint", error))?,
+            next_offset: row.try_get(1).map_err(StoreError::database(ATTEMPT))?,
+            root: row.try_get(2).map_err(StoreError::database(ATTEMPT))?,
+            note: row.try_get(3).map_err(StoreError::database(ATTEMPT))?,
+        }))
+    }
+
+    /// Replaces the checkpoint of `tree_size_before` leaves (0 for none). Returns `false`, and changes nothing, when it
+    /// is another by now: another replica was faster.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn swap_checkpoint(
+        &self,
+        tree_size_before: u64,
+        new: &CheckpointRow,
+    ) -> Result<bool, StoreError> {
+        const ATTEMPT: &str = "write the audit checkpoint";
+        let signed = |size: u64| i64::try_from(size).map_err(|error| StoreError::row("checkpoint", error));
+        let (before, size) = (signed(tree_size_before)?, signed(new.tree_size)?);
+        let query = if before == 0 {
+            // An empty log's checkpoint may be there already, with no leaf.
+            "INSERT INTO checkpoint (id, tree_size, next_offset, root, note) VALUES (1, $1, $2, $3, $4) \
+             ON CONFLICT (id) DO UPDATE SET tree_size = excluded.tree_size, next_offset = excluded.next_offset, \
+             root = excluded.root, note = excluded.note WHERE checkpoint.tree_size = $5"
+        } else {
+            "UPDATE checkpoint SET tree_size = $1, next_offset = $2, root = $3, note = $4 WHERE id = 1 AND tree_size = $5"
+        };
+        let done = sqlx::query(query)
+            .bind(size)
+            .bind(new.next_offset)
+            .bind(new.root.clone())
+            .bind(new.note.clone())
+            .bind(before)
+            .execute(&self.pool)
+            .await
+            .map_err(StoreError::database(ATTEMPT))?;
+        Ok(done.rows_affected() == 1)
+    }
+}

@@ -1,0 +1,192 @@
+//! What every database under the store must do.
+
+use shuniu_model::identifier::{DivisionCode, Uscc};
+use shuniu_model::{
+    Generalisation, Grant, GrantId, GrantState, ItemName, Limits, MaskRule, Mode, Organisation,
+    PseudonymScope, Resource, ResourceName, Sharing, System, SystemId, Timestamp, TopicId, Treatment, View,
+    ViewItem,
+};
+use shuniu_store::{Change, CheckpointRow, Store, StoreError};
+
+const USCC: &str = "11100000000013338W";
+
+fn changes() -> Vec<Change> {
+    let uscc = Uscc::parse(USCC).unwrap();
+    let resource = Resource {
+        name: ResourceName::parse("population").unwrap(),
+        title_zh: "人口".into(),
+        code: "101001/1".into(),
+        provider: uscc,
+        publishing_system: SystemId::parse("police").unwrap(),
+        sharing: Sharing::NotShared { basis: "法律".into() },
+        key: ItemName::parse("id_no").unwrap(),
+        subjects: vec![ItemName::parse("id_no").unwrap(), ItemName::parse("guardian_id_no").unwrap()],
+        row_filters: true,
+        partitions: 4,
+        topic_id: None,
+        versions: Vec::new(),
+    };
+    vec![
+        Change::Organisation(Organisation {
+            uscc,
+            name: "部门".into(),
+            division: DivisionCode::parse("500000").unwrap(),
+        }),
+        Change::System(System {
+            id: SystemId::parse("police").unwrap(),
+            organisation: uscc,
+            name: "系统".into(),
+        }),
+        Change::System(System {
+            id: SystemId::parse("hall").unwrap(),
+            organisation: uscc,
+            name: "大厅".into(),
+        }),
+        Change::Resource(resource),
+        schema_version(1, "{1}"),
+    ]
+}
+
+fn schema_version(version: u32, text: &str) -> Change {
+    Change::SchemaVersion { resource: ResourceName::parse("population").unwrap(), version, text: text.into() }
+}
+
+fn grant(id: &str) -> Grant {
+    let item = |name: &str, treatment| ViewItem { name: ItemName::parse(name).unwrap(), treatment };
+    let items = vec![
+        item("id_no", Treatment::Pseudonym),
+        item("name", Treatment::Mask(MaskRule { first: 1, last: 0 })),
+        item("birth_date", Treatment::Generalise(Generalisation::Year)),
+        item("height", Treatment::Generalise(Generalisation::Step(10))),
+        item("x", Treatment::Constant("0".into())),
+    ];
+    let scope = PseudonymScope { scope: "hall/population".into(), master_version: 1 };
+    Grant {
+        id: GrantId::parse(id).unwrap(),
+        system: SystemId::parse("hall").unwrap(),
+        resource: ResourceName::parse("population").unwrap(),
+        view: View::new(items, Some("live_division == '500103'".into()), scope),
+        modes: vec![Mode::Subscribe, Mode::Query],
+        purpose: "办事".into(),
+        basis: "条例".into(),
+        starts_at: Timestamp::from_micros(5),
+        ends_at: Timestamp::from_micros(9_000_000),
+        state: GrantState::Active,
+        limits: Limits { records_per_second: Some(10), ..Limits::default() },
+    }
+}
+
+async fn open() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open_file(&folder.path().join("directory.db")).await.unwrap();
+    (folder, store)
+}
+
+#[tokio::test]
+async fn what_is_written_is_loaded_and_the_version_grows() {
+    let (folder, store) = open().await;
+    let before = store.policy_version().await.unwrap();
+    store.write(&changes(), &["{\"a\":1}".into()]).await.unwrap();
+    let projected = Change::Projected {
+        resource: ResourceName::parse("population").unwrap(),
+        version: 1,
+        view: grant("g-1").view.digest(),
+        text: "{p}".into(),
+    };
+    let topic = Change::Topic { resource: ResourceName::parse("population").unwrap(), id: TopicId([7; 16]) };
+    let version =
+        store.write(&[Change::Grant(grant("g-1")), projected.clone(), projected, topic], &[]).await.unwrap();
+    assert_eq!((version, store.policy_version().await.unwrap()), (before + 2, before + 2));
+
+    // As another process would find it.
+    let again = Store::open_file(&folder.path().join("directory.db")).await.unwrap();
+    let facts = again.facts().await.unwrap();
+    assert_eq!(facts.version, version);
+    assert_eq!(facts.grants, [grant("g-1")]);
+    let resource = &facts.resources[0];
+    assert_eq!(resource.topic_id, Some(TopicId([7; 16])));
+    assert_eq!(resource.sharing, Sharing::NotShared { basis: "法律".into() });
+    assert_eq!(resource.subjects.len(), 2);
+    assert_eq!(resource.versions[0].text, "{1}");
+    assert_eq!(facts.projected.len(), 1);
+    assert_eq!(facts.projected[0].writer, resource.versions[0].id);
+    assert_ne!(facts.projected[0].id, resource.versions[0].id);
+    shuniu_policy::Snapshot::new(facts).unwrap();
+    let outbox = again.outbox_next(10).await.unwrap();
+    assert_eq!(outbox[0].draft, "{\"a\":1}");
+    again.outbox_done(outbox[0].id).await.unwrap();
+    assert!(store.outbox_next(10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_failed_write_leaves_nothing_behind() {
+    let (_folder, store) = open().await;
+    store.write(&changes(), &[]).await.unwrap();
+    let version = store.policy_version().await.unwrap();
+    let mut stranger = grant("g-2");
+    stranger.system = SystemId::parse("nobody").unwrap();
+    let organisation = Organisation {
+        uscc: Uscc::parse("91110108551385082Q").unwrap(),
+        name: "新".into(),
+        division: DivisionCode::parse("110108").unwrap(),
+    };
+    let error = store
+        .write(&[Change::Organisation(organisation), Change::Grant(stranger)], &["{}".into()])
+        .await
+        .unwrap_err();
+    assert!(matches!(error, StoreError::Conflict(_)), "{error}");
+    assert_eq!(store.policy_version().await.unwrap(), version);
+    assert_eq!(store.facts().await.unwrap().organisations.len(), 1);
+    assert!(store.outbox_next(10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_system_holds_one_grant_on_a_resource_until_it_is_revoked() {
+    let (_folder, store) = open().await;
+    store.write(&changes(), &[]).await.unwrap();
+    store.write(&[Change::Grant(grant("g-1"))], &[]).await.unwrap();
+    assert!(matches!(
+        store.write(&[Change::Grant(grant("g-2"))], &[]).await.unwrap_err(),
+        StoreError::Conflict(_)
+    ));
+    let revoke = Change::GrantState { id: GrantId::parse("g-1").unwrap(), state: GrantState::Revoked };
+    store.write(&[revoke, Change::Grant(grant("g-2"))], &[]).await.unwrap();
+    assert_eq!(store.facts().await.unwrap().grants.len(), 2);
+    let missing = Change::GrantState { id: GrantId::parse("g-9").unwrap(), state: GrantState::Revoked };
+    assert!(matches!(store.write(&[missing], &[]).await.unwrap_err(), StoreError::Conflict(_)));
+}
+
+#[tokio::test]
+async fn a_registered_schema_version_never_changes_and_its_id_is_never_given_again() {
+    let (_folder, store) = open().await;
+    store.write(&changes(), &[]).await.unwrap();
+    store.write(&[schema_version(1, "{1}")], &[]).await.unwrap();
+    assert!(matches!(
+        store.write(&[schema_version(1, "{other}")], &[]).await.unwrap_err(),
+        StoreError::Conflict(_)
+    ));
+    store.write(&[schema_version(2, "{2}")], &[]).await.unwrap();
+    let versions = &store.facts().await.unwrap().resources[0].versions;
+    assert_eq!(versions.iter().map(|it| (it.version, it.id)).collect::<Vec<_>>(), [(1, 1), (2, 2)]);
+}
+
+#[tokio::test]
+async fn a_checkpoint_is_swapped_only_for_the_one_it_follows() {
+    let (_folder, store) = open().await;
+    assert_eq!(store.checkpoint().await.unwrap(), None);
+    let row = |tree_size| CheckpointRow { tree_size, next_offset: 3, root: "aa".into(), note: "n".into() };
+    assert!(store.swap_checkpoint(0, &row(0)).await.unwrap());
+    assert!(store.swap_checkpoint(0, &row(4)).await.unwrap());
+    assert!(!store.swap_checkpoint(0, &row(5)).await.unwrap());
+    assert!(!store.swap_checkpoint(3, &row(5)).await.unwrap());
+    assert!(store.swap_checkpoint(4, &row(6)).await.unwrap());
+    assert_eq!(store.checkpoint().await.unwrap(), Some(row(6)));
+}
+
+#[tokio::test]
+async fn revoked_certificates_are_facts() {
+    let (_folder, store) = open().await;
+    let revoke = Change::RevokeCertificate { serial: "ab12".into(), reason: "lost".into() };
+    store.write(&[revoke.clone(), revoke], &[]).await.unwrap();
+    assert_eq!(store.facts().await.unwrap().revoked_certificates, ["ab12"]);
+}
