@@ -264,7 +264,7 @@ fn check(nodes: &Nodes, id: NodeId, cursor: &mut Cursor<'_>, depth: u32) -> Resu
             cursor.take(*bytes)?;
         }
         Node::Decimal(decimal) => check_decimal(decimal, cursor)?,
-        Node::Enum { symbols } => {
+        Node::Enum { symbols, .. } => {
             cursor.index(symbols.len(), "an enum symbol that does not exist")?;
         }
         Node::Array(element) => {

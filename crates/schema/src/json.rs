@@ -57,7 +57,7 @@ impl Encoder<'_> {
                 out.extend(Some(latin(json.as_str()?)?).filter(|value| value.len() == *bytes)?)
             }
             Node::Decimal(kind) => decimal::put(self.decimal(kind, json)?, kind.size, out),
-            Node::Enum { symbols } => {
+            Node::Enum { symbols, .. } => {
                 let wanted = json.as_str()?;
                 let index = symbols.iter().position(|symbol| &**symbol == wanted)?;
                 put_long(i64::try_from(index).ok()?, out);
@@ -145,7 +145,7 @@ pub(crate) fn decode(nodes: &Nodes, id: NodeId, cursor: &mut Cursor<'_>) -> Resu
         Node::Fixed { bytes } | Node::Decimal(DecimalType { size: Some(bytes), .. }) => {
             latin_text(cursor.take(*bytes)?)
         }
-        Node::Enum { symbols } => {
+        Node::Enum { symbols, .. } => {
             let index = cursor.index(symbols.len(), "an enum symbol that does not exist")?;
             symbols.get(index).map_or(Value::Null, |symbol| Value::from(&**symbol))
         }

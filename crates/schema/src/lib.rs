@@ -8,6 +8,7 @@
 
 mod canonical;
 mod check;
+mod compatible;
 mod cursor;
 mod decimal;
 mod filter;
@@ -25,6 +26,7 @@ mod treat;
 mod view;
 
 pub use check::{Breach, Broken, Checked, Checker, UnfitKey};
+pub use compatible::{Incompatibility, Incompatible, compatible, removed_items};
 pub use cursor::Malformed;
 pub use filter::{Filter, FilterError, FilterProblem, NoDefault};
 pub use plan::{Plan, PlanError, keeps_key};

@@ -19,7 +19,7 @@ pub(crate) enum Node {
     Text { rule: TextRule, chars_max: Option<u32> },
     Fixed { bytes: usize },
     Decimal(DecimalType),
-    Enum { symbols: Box<[Box<str>]> },
+    Enum { symbols: Box<[Box<str>]>, has_default: bool },
     Array(NodeId),
     Map(NodeId),
     Union(Box<[NodeId]>),
@@ -31,6 +31,7 @@ pub(crate) enum Node {
 pub(crate) struct Field {
     pub(crate) name: Box<str>,
     pub(crate) node: NodeId,
+    pub(crate) has_default: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

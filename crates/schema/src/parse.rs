@@ -19,6 +19,7 @@ pub(crate) struct Parsed {
     pub(crate) nodes: Nodes,
     pub(crate) items: Vec<Item>,
     pub(crate) definitions: HashMap<String, Definition>,
+    pub(crate) type_names: HashMap<NodeId, String>,
 }
 
 /// Compiles a schema, or says every rule that it breaks.
@@ -42,7 +43,8 @@ pub(crate) fn parse(json: &Value) -> Result<Parsed, Vec<String>> {
         items.extend(item(field, &mut parser.problems));
     }
     if parser.problems.is_empty() {
-        Ok(Parsed { nodes: Nodes(parser.nodes.into()), items, definitions: parser.definitions })
+        let type_names = parser.named.into_iter().map(|(name, id)| (id, name)).collect();
+        Ok(Parsed { nodes: Nodes(parser.nodes.into()), items, definitions: parser.definitions, type_names })
     } else {
         Err(parser.problems)
     }
@@ -159,7 +161,10 @@ impl Parser {
             "enum" => {
                 self.refuse_logical(logical, kind, scope);
                 let symbols = object.get("symbols").and_then(Value::as_array).into_iter().flatten();
-                Node::Enum { symbols: symbols.filter_map(Value::as_str).map(Into::into).collect() }
+                Node::Enum {
+                    symbols: symbols.filter_map(Value::as_str).map(Into::into).collect(),
+                    has_default: object.contains_key("default"),
+                }
             }
             "fixed" => {
                 let bytes =
@@ -193,7 +198,8 @@ impl Parser {
             let chars_max = self.chars_max(field, &place);
             let scope = Scope { namespace, place: &place, chars_max, depth: scope.depth };
             let node = self.node(field.get("type").unwrap_or(&Value::Null), &scope);
-            fields.push(Field { name: name.into(), node });
+            let has_default = field.get("default").is_some();
+            fields.push(Field { name: name.into(), node, has_default });
         }
         if file && !self.is_file(&fields) {
             self.problem(scope, "a file has `digest` (string), `size` (long) and `media_type` (string)");

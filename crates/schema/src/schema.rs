@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use shuniu_model::Item;
 
-use crate::node::Nodes;
+use crate::node::{NodeId, Nodes};
 use crate::parse;
 
 /// A schema's text is at most this long.
@@ -59,6 +59,7 @@ struct Inner {
     nodes: Nodes,
     /// Named types by full name: where each is defined, and in which namespace.
     definitions: HashMap<String, Definition>,
+    type_names: HashMap<NodeId, String>,
 }
 
 /// A named type, as the text defines it.
@@ -78,9 +79,11 @@ impl Schema {
         }
         let json: Value = serde_json::from_str(text).map_err(|source| SchemaError::Json { source })?;
         apache_avro::Schema::parse(&json).map_err(|source| SchemaError::Avro { source: Box::new(source) })?;
-        let parse::Parsed { nodes, items, definitions } =
+        let parse::Parsed { nodes, items, definitions, type_names } =
             parse::parse(&json).map_err(|problems| SchemaError::Rules { problems })?;
-        Ok(Self { inner: Arc::new(Inner { text: text.to_owned(), json, items, nodes, definitions }) })
+        Ok(Self {
+            inner: Arc::new(Inner { text: text.to_owned(), json, items, nodes, definitions, type_names }),
+        })
     }
 
     /// The text, as it was parsed.
@@ -121,6 +124,11 @@ impl Schema {
 
     pub(crate) fn definitions(&self) -> &HashMap<String, Definition> {
         &self.inner.definitions
+    }
+
+    /// The full name of a named type.
+    pub(crate) fn type_name(&self, id: NodeId) -> &str {
+        self.inner.type_names.get(&id).map_or("", String::as_str)
     }
 
     /// The JSON of an item's field.

@@ -49,7 +49,7 @@ pub(crate) fn read(
                 .ok_or_else(|| at.malformed("a decimal without bytes or over 128 bits"))?;
             decimal::put_text(value, decimal.scale, out);
         }
-        Node::Enum { symbols } => {
+        Node::Enum { symbols, .. } => {
             let index = cursor.index(symbols.len(), "an enum symbol that does not exist")?;
             out.extend_from_slice(symbols.get(index).map(|symbol| symbol.as_bytes()).unwrap_or_default());
         }

@@ -75,13 +75,12 @@ pub enum ViewProblem {
         source: SchemaError,
     },
     /// The view fits the current version and not an earlier one, whose records are still on the topic.
-    #[error("the view does not fit version {version}: {source}")]
+    #[error("the view does not fit version {version}: {why}")]
     Earlier {
         /// Which version.
         version: u32,
-        /// Why.
-        #[source]
-        source: PlanError,
+        /// Why, with its cause: problems are shown in one list.
+        why: String,
     },
 }
 
@@ -155,7 +154,7 @@ fn check_versions(latest: &Schema, resource: &Resource, view: &View, problems: &
                 PlanError::Unfit { item, source } if writer.text() == latest.text() => {
                     ViewProblem::Unfit { treatment: name(view.treatment(item.as_str())), item, source }
                 }
-                source => ViewProblem::Earlier { version, source },
+                source => ViewProblem::Earlier { version, why: chain(&source) },
             });
         }
     };
@@ -169,4 +168,16 @@ fn check_versions(latest: &Schema, resource: &Resource, view: &View, problems: &
         }
     }
     problems.extend(unreadable);
+}
+
+/// The whole chain of an error in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }

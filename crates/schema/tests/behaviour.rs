@@ -3,7 +3,13 @@
 
 #[path = "behaviour/avro.rs"]
 mod avro;
+#[path = "behaviour/compatibility.rs"]
+mod compatibility;
 #[path = "behaviour/filters.rs"]
 mod filters;
+#[path = "behaviour/schemas.rs"]
+mod schemas;
 #[path = "behaviour/treatments.rs"]
 mod treatments;
+#[path = "behaviour/views.rs"]
+mod views;

@@ -217,7 +217,7 @@ fn read<'a>(nodes: &'a Nodes, id: NodeId, cursor: &mut Cursor<'a>) -> Result<Val
         Node::Null => Value::Null,
         Node::Boolean => Value::Boolean(cursor.boolean()?),
         Node::Text { .. } => Value::Text(cursor.bytes()?),
-        Node::Enum { symbols } => {
+        Node::Enum { symbols, .. } => {
             let index = cursor.index(symbols.len(), "an enum symbol that does not exist")?;
             Value::Text(symbols.get(index).map(|symbol| symbol.as_bytes()).unwrap_or_default())
         }
