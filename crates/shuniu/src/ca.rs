@@ -5,6 +5,7 @@
 //! used by a server.
 
 mod certificate;
+mod revoke;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, Ke
 use shuniu_model::{SystemId, Timestamp};
 
 pub use certificate::{Certificate, serial_of};
+pub use revoke::{RevokeError, revoke};
 
 use crate::secret_file::{self, SecretFileError};
 

@@ -39,6 +39,11 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// Runs a use case that waits, on this thread alone.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, std::io::Error> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work))
+}
+
 /// Writes a line for the person at the keyboard.
 #[expect(clippy::print_stdout, reason = "a command's answer goes to standard output")]
 fn say(line: impl std::fmt::Display) {

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod keys;
+pub mod operator;
 mod secret_file;
 pub mod synth;
 

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use shuniu_model::SystemId;
 
-use super::{Failure, say};
-use crate::ca::{Authority, Certificate, Issued};
+use super::{Failure, block_on, say};
+use crate::ca::{self, Authority, Certificate, Issued};
 use crate::clock;
 
 #[derive(Debug, Subcommand)]
@@ -42,6 +42,16 @@ pub(super) enum Command {
         #[command(flatten)]
         life: Life,
     },
+    /// Revoke a certificate. A hub that runs resets the connections that stand on it within a second.
+    Revoke {
+        /// The certificate's file, or its serial number in hex.
+        certificate: String,
+        /// Why, for the audit log.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Show what is in a certificate's file.
     Show {
         /// The file.
@@ -51,9 +61,15 @@ pub(super) enum Command {
 
 #[derive(Debug, Args)]
 pub(super) struct Place {
-    /// The authority's folder.
-    #[arg(long, default_value = "data/ca")]
-    folder: PathBuf,
+    /// The hub's data folder; the authority is in its `ca`.
+    #[arg(long, default_value = "data")]
+    data: PathBuf,
+}
+
+impl Place {
+    fn authority(&self) -> PathBuf {
+        self.data.join("ca")
+    }
 }
 
 #[derive(Debug, Args)]
@@ -67,14 +83,18 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
     let now = clock::system()();
     match command {
         Command::Init { place, name } => {
-            let authority = Authority::create(&place.folder, &name, now)?;
+            let authority = Authority::create(&place.authority(), &name, now)?;
             say(format_args!("made {}", authority.certificate().display()));
         }
         Command::IssueSystem { id, place, life } => {
-            show_issued(&Authority::open(&place.folder)?.issue_system(&id, now, life.days)?);
+            show_issued(&Authority::open(&place.authority())?.issue_system(&id, now, life.days)?);
         }
         Command::IssueHub { names, addresses, place, life } => {
-            show_issued(&Authority::open(&place.folder)?.issue_hub(&names, &addresses, now, life.days)?);
+            show_issued(&Authority::open(&place.authority())?.issue_hub(&names, &addresses, now, life.days)?);
+        }
+        Command::Revoke { certificate, reason, place } => {
+            let serial = block_on(ca::revoke(&place.data, &certificate, &reason))??;
+            say(format_args!("revoked {serial}"));
         }
         Command::Show { file } => {
             let certificate = Certificate::read(&file)?;
