@@ -11,10 +11,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::commits::Commits;
 use crate::config::EngineConfig;
 use crate::database::Database;
 use crate::error::EngineError;
 use crate::folder::FolderLock;
+use crate::group::Groups;
 use crate::log::partition::{LogContext, hold};
 use crate::serve::producer_ids::ProducerIds;
 use crate::topics::Topics;
@@ -31,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) context: Arc<LogContext>,
     pub(crate) database: Database,
     pub(crate) topics: Arc<Topics>,
+    pub(crate) groups: Arc<Groups>,
+    pub(crate) commits: Arc<Commits>,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) cluster_id: String,
     /// Held while topics or settings change: one change at a time.
@@ -54,15 +58,20 @@ impl Engine {
         let database = Database::open(&folder).await?;
         let cluster_id = database.cluster_id(&uuid::Uuid::new_v4().simple().to_string()).await?;
         let rows = database.topics().await?;
+        let committed = database.committed().await?;
         let context = Arc::new(LogContext { config, clock, tracker, maintenance: Notify::new() });
         let opening = Arc::clone(&context);
         let topics = context.tracker.spawn_blocking(move || Topics::open(rows, &opening));
         let topics = Arc::new(topics.await.map_err(|_| EngineError::Stopped)??);
         let stop = CancellationToken::new();
+        let groups = Groups::start(&context.config, committed, &context.tracker, stop.clone());
+        let commits = Commits::new(database.clone(), Arc::clone(&groups), context.tracker.clone());
         let core = Core {
             context,
             database,
             topics,
+            groups,
+            commits,
             producer_ids: ProducerIds::default(),
             cluster_id,
             changing: tokio::sync::Mutex::new(()),
@@ -86,6 +95,7 @@ impl Engine {
         if drained.await.is_err() {
             tracing::warn!("the runtime stopped before the engine had closed its partitions");
         }
+        self.core.commits.drain().await;
         self.core.database.close().await;
         drop(hold(&self.core.lock).take());
     }
@@ -154,10 +164,12 @@ impl Connection for Local {
             Request::IncrementalAlterConfigs(request) => {
                 self.apart(async move { serve::configs::alter(&core, request).await })
             }
-            other => {
-                let api = format!("{:?}", other.api());
-                Box::pin(std::future::ready(Err(UpstreamError::Unsupported { api })))
-            }
+            Request::JoinGroup(request) => answered(core.groups.join(request)),
+            Request::SyncGroup(request) => answered(core.groups.sync(request)),
+            Request::Heartbeat(request) => ready(core.groups.heartbeat(&request)),
+            Request::LeaveGroup(request) => ready(core.groups.leave(request)),
+            Request::OffsetCommit(request) => answered(serve::offsets::commit(&core, request)),
+            Request::OffsetFetch(request) => ready(serve::offsets::fetch(&core, request)),
         }
     }
 }

@@ -14,11 +14,13 @@
 //!
 //! Architecture invariant: no fsync runs on an async worker.
 
+mod commits;
 mod config;
 mod database;
 mod engine;
 mod error;
 mod folder;
+mod group;
 mod header;
 mod log;
 mod serve;

@@ -2,5 +2,11 @@
 
 #[path = "engine/basics.rs"]
 mod basics;
+#[path = "engine/churn.rs"]
+mod churn;
+#[path = "engine/groups.rs"]
+mod groups;
+#[path = "engine/member.rs"]
+mod member;
 #[path = "engine/support.rs"]
 mod support;

@@ -28,10 +28,10 @@ impl Suite {
         }
     }
 
-    /// The origin line of a log: `<name>/audit/<suite>`.
+    /// The origin line of a log: `<name>/<suite>`, as `hub.example/audit/sha256-ed25519`.
     #[must_use]
     pub fn origin(self, name: &str) -> String {
-        format!("{name}/audit/{}", self.as_str())
+        format!("{name}/{}", self.as_str())
     }
 
     /// The suite that an origin line names.

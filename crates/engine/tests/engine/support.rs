@@ -82,7 +82,12 @@ impl Hub {
         assert_eq!(response.topics[0].error_code, 0, "{:?}", response.topics[0].error_message);
     }
 
-    pub(crate) async fn produce(&self, name: &str, partition: i32, records: Bytes) -> PartitionProduceResponse {
+    pub(crate) async fn produce(
+        &self,
+        name: &str,
+        partition: i32,
+        records: Bytes,
+    ) -> PartitionProduceResponse {
         let mut response: ProduceResponse = self.call(produce(name, partition, records)).await;
         response.responses.remove(0).partition_responses.remove(0)
     }

@@ -1,0 +1,440 @@
+//! From the topic to tiles under a signed checkpoint.
+//!
+//! The order of leaves is the order of the topic, so tiles are a function of the topic alone, whoever makes them and
+//! in whichever batches. Each round: tiles durable, then the row moved, then the checkpoint shown. A crash after any
+//! step is cured by the next start, which does the same again: tiles that are there already have the same bytes; a row
+//! that was moved has its tiles; a checkpoint that was not shown is shown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shuniu_broker::Upstream;
+use shuniu_ledger::note::{NoteError, NoteSigner};
+use shuniu_ledger::tile::{TILE_WIDTH, TileKind, TileName, leaves};
+use shuniu_ledger::{Checkpoint, CheckpointError, Hash, LeafTooLong, RestoreError, Suite, Tile, Tiler};
+use shuniu_wire::batch::{BatchError, Scratch, batches};
+use shuniu_wire::messages::ResponseError;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::checkpoints::{CheckpointFailure, CheckpointRow, Checkpoints};
+use crate::partition::{Partition, PartitionError};
+use crate::tiles::{TileError, Tiles};
+use crate::writer::chain_text;
+
+/// How long one fetch waits for the first entry.
+const IDLE: Duration = Duration::from_secs(1);
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+const FETCH_BYTES_MAX: i32 = 8 << 20;
+/// A round that has so many leaves gathers no more: its tiles are to be durable in time.
+const ROUND_LEAVES: usize = 8_192;
+const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
+
+/// How the log is sequenced.
+#[derive(Debug, Clone, Copy)]
+pub struct SequencerOptions {
+    /// How long a round gathers entries behind the first. With what writing takes, a checkpoint follows its oldest
+    /// entry by that much.
+    pub gather: Duration,
+}
+
+impl Default for SequencerOptions {
+    fn default() -> Self {
+        Self { gather: Duration::from_millis(100) }
+    }
+}
+
+/// How far the log is, for whoever follows it: an index reads the tiles between two of these.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sequenced {
+    /// Leaves under the last checkpoint.
+    pub tree_size: u64,
+    /// The first offset of the topic that is not under it.
+    pub next_offset: i64,
+    /// Its root.
+    pub root: Hash,
+    /// Why it does not go on now; `None` while it does.
+    pub trouble: Option<String>,
+}
+
+/// Why the sequencer stopped, or a round failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SequencerError {
+    /// The topic gave no good answer. Tried again.
+    #[error("cannot read entries")]
+    Partition(#[from] PartitionError),
+    /// The row could not be read or moved. Tried again.
+    #[error(transparent)]
+    Checkpoints(#[from] CheckpointFailure),
+    /// A tile could not be read or kept. Tried again, unless other bytes stand there: then it stops.
+    #[error("cannot keep tiles")]
+    Tiles(#[source] TileError),
+    /// The tiles of the row's tree cannot be read back. Stops.
+    #[error("cannot read the log's right edge back from its tiles")]
+    Restore(#[source] RestoreError<TileError>),
+    /// The tiles give another root than the row. Stops.
+    #[error("the tiles of the first {size} leaves give the root {found}, the checkpoint says {expected}")]
+    Root {
+        /// Leaves.
+        size: u64,
+        /// The row's.
+        expected: Hash,
+        /// The tiles'.
+        found: Hash,
+    },
+    /// The row's note is not this log's. Stops.
+    #[error("the checkpoint row's note does not hold")]
+    Note(#[from] CheckpointError),
+    /// The row's note is of another tree than the row. Stops.
+    #[error("the checkpoint row of {size} leaves has the note of another tree")]
+    NoteOfAnother {
+        /// The row's.
+        size: u64,
+    },
+    /// The last leaf is not the record that stands before the next offset. Stops.
+    #[error("leaf {index} is not the record at offset {offset} of the topic")]
+    LastLeaf {
+        /// Of the leaf.
+        index: u64,
+        /// Of the record.
+        offset: i64,
+    },
+    /// The topic has lost entries that are not in the tiles. Stops.
+    #[error("the topic begins at offset {found}, but entries from {expected} on are not in the tiles yet")]
+    Gap {
+        /// The first that is needed.
+        expected: i64,
+        /// The first that is there.
+        found: i64,
+    },
+    /// The topic ends before what is in the tiles. Stops.
+    #[error("the topic ends before offset {expected}, which the tiles have reached")]
+    Behind {
+        /// The next that is needed.
+        expected: i64,
+    },
+    /// A batch cannot be read. Stops.
+    #[error("a batch of the topic cannot be read")]
+    Batch(#[from] BatchError),
+    /// An entry is too long for a bundle. Stops.
+    #[error(transparent)]
+    Leaf(#[from] LeafTooLong),
+    /// The checkpoint cannot be signed. Stops.
+    #[error("cannot sign the checkpoint")]
+    Sign(#[from] NoteError),
+    /// The hub's task was ended.
+    #[error("the task that writes tiles was ended")]
+    Ended,
+}
+
+impl SequencerError {
+    /// Whether trying again may help. Otherwise the log's history is in doubt, and a person must look.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Partition(_) | Self::Checkpoints(_) => true,
+            Self::Tiles(error) | Self::Restore(RestoreError::Read { source: error, .. }) => {
+                matches!(error, TileError::Io { .. })
+            }
+            Self::Restore(RestoreError::Broken { .. })
+            | Self::Root { .. }
+            | Self::Note(_)
+            | Self::NoteOfAnother { .. }
+            | Self::LastLeaf { .. }
+            | Self::Gap { .. }
+            | Self::Behind { .. }
+            | Self::Batch(_)
+            | Self::Leaf(_)
+            | Self::Sign(_)
+            | Self::Ended => false,
+        }
+    }
+}
+
+/// Makes tiles and checkpoints from the topic. Any number of replicas may run one; all make the same tiles.
+pub struct Sequencer<T> {
+    partition: Partition,
+    checkpoints: Arc<dyn Checkpoints>,
+    tiles: Arc<T>,
+    signer: Arc<NoteSigner>,
+    options: SequencerOptions,
+    state: watch::Sender<Sequenced>,
+}
+
+/// The tree so far and the place in the topic.
+struct Edge {
+    tiler: Tiler,
+    next_offset: i64,
+}
+
+impl<T: Tiles> Sequencer<T> {
+    /// A sequencer of the log that `signer` is named after; its suite is the log's.
+    pub fn new(
+        upstream: Arc<dyn Upstream>,
+        checkpoints: Arc<dyn Checkpoints>,
+        tiles: Arc<T>,
+        signer: Arc<NoteSigner>,
+        options: SequencerOptions,
+    ) -> Self {
+        let partition = Partition::new(upstream, ANSWER_MAX);
+        Self {
+            partition,
+            checkpoints,
+            tiles,
+            signer,
+            options,
+            state: watch::Sender::new(Sequenced::default()),
+        }
+    }
+
+    /// How far the log is, now and from now on.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<Sequenced> {
+        self.state.subscribe()
+    }
+
+    /// Sequences until cancelled. The topic must exist: the log makes it when it is opened.
+    ///
+    /// # Errors
+    /// When the log's history is in doubt; what only fails for now is tried again for as long as it takes.
+    pub async fn run(mut self, cancel: CancellationToken) -> Result<(), SequencerError> {
+        let mut edge = None;
+        let mut retry = RETRY_FIRST;
+        loop {
+            let round = tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Ok(()),
+                round = self.round(&mut edge) => round,
+            };
+            match round {
+                Ok(()) => {
+                    retry = RETRY_FIRST;
+                    self.state.send_if_modified(|state| state.trouble.take().is_some());
+                }
+                Err(error) => {
+                    let text = chain_text(&error);
+                    self.state.send_modify(|state| state.trouble = Some(text.clone()));
+                    if !error.is_passing() {
+                        tracing::error!(
+                            error = text,
+                            "the audit log's sequencer stops: its history is in doubt"
+                        );
+                        return Err(error);
+                    }
+                    tracing::warn!(
+                        error = text,
+                        "a round of the audit log's sequencer failed and is tried again"
+                    );
+                    // What was done of the round is found again from the row.
+                    edge = None;
+                    tokio::select! {
+                        () = cancel.cancelled() => return Ok(()),
+                        () = tokio::time::sleep(retry) => {}
+                    }
+                    retry = (retry * 2).min(RETRY_MAX);
+                }
+            }
+        }
+    }
+
+    /// Recovers if there is no edge yet, then takes what the topic has to the next checkpoint. Cancelled at any point
+    /// it leaves what a crash would.
+    async fn round(&mut self, held: &mut Option<Edge>) -> Result<(), SequencerError> {
+        let edge = match held.take() {
+            Some(edge) => edge,
+            None => self.recover().await?,
+        };
+        let (gathered, next_offset) = self.gather(edge.next_offset).await?;
+        if gathered.is_empty() {
+            *held = Some(Edge { next_offset, ..edge });
+            return Ok(());
+        }
+        let size_before = edge.tiler.size();
+        let (tiler, note, full) = self.write_tiles(edge.tiler, gathered).await?;
+        let row = CheckpointRow { tree_size: tiler.size(), next_offset, root: tiler.root(), note };
+        // Tiles are durable: from here on the row may say so.
+        if !self.checkpoints.swap(size_before, row.clone()).await? {
+            // Another replica was faster. Its row is read; our tiles are the same as its own.
+            return Ok(());
+        }
+        // The row is moved: a crash from here on recovers forward, and shows the checkpoint then.
+        self.publish(&row, full).await?;
+        *held = Some(Edge { tiler, next_offset });
+        Ok(())
+    }
+
+    /// The edge that the row says, its root derived again from the tiles and its last leaf held against the topic.
+    async fn recover(&mut self) -> Result<Edge, SequencerError> {
+        let Some(row) = self.checkpoints.current().await? else {
+            return Ok(Edge { tiler: Tiler::empty(self.suite()), next_offset: 0 });
+        };
+        let stated = Checkpoint::verified(&row.note, self.signer.verifier())?;
+        if (stated.size, stated.root) != (row.tree_size, row.root) {
+            return Err(SequencerError::NoteOfAnother { size: row.tree_size });
+        }
+        let (tiles, suite, size) = (Arc::clone(&self.tiles), self.suite(), row.tree_size);
+        let restored = blocking(move || {
+            let tiler =
+                Tiler::restore(suite, size, |tile| tiles.read(tile)).map_err(SequencerError::Restore)?;
+            let last = last_leaf(tiles.as_ref(), size)?;
+            Ok::<_, SequencerError>((tiler, last))
+        });
+        let (tiler, last) = restored.await??;
+        if tiler.root() != row.root {
+            return Err(SequencerError::Root { size, expected: row.root, found: tiler.root() });
+        }
+        if let Some(last) = last {
+            self.compare_last(&last, size, row.next_offset).await?;
+        }
+        self.publish(&row, Vec::new()).await?;
+        Ok(Edge { tiler, next_offset: row.next_offset })
+    }
+
+    async fn compare_last(&mut self, last: &[u8], size: u64, next_offset: i64) -> Result<(), SequencerError> {
+        let offset = next_offset - 1;
+        let fetched = match self.partition.fetch(offset, Duration::ZERO, 1, FETCH_BYTES_MAX).await {
+            Ok(fetched) => fetched,
+            Err(PartitionError::Refused { error: ResponseError::OffsetOutOfRange }) => {
+                // Sequenced records leave the topic after a while; then there is nothing to compare.
+                let end = self.partition.end().await?;
+                return if end < next_offset {
+                    Err(SequencerError::Behind { expected: next_offset })
+                } else {
+                    Ok(())
+                };
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut found = None;
+        each_leaf(&fetched.records, offset, &mut |at, leaf| {
+            if at == offset {
+                found = Some(leaf == last);
+            }
+        })?;
+        if found == Some(true) { Ok(()) } else { Err(SequencerError::LastLeaf { index: size - 1, offset }) }
+    }
+
+    /// The next leaves, and the offset behind them. Waits for the first, then a moment for more.
+    async fn gather(&mut self, from: i64) -> Result<(Vec<Vec<u8>>, i64), SequencerError> {
+        let mut gathered = Vec::new();
+        let mut next = self.fetch(from, IDLE, 1, &mut gathered).await?;
+        let until = Instant::now() + self.options.gather;
+        while !gathered.is_empty() && gathered.len() < ROUND_LEAVES {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            // More than a round's worth ends the wait early.
+            next = self.fetch(next, left, FETCH_BYTES_MAX / 4, &mut gathered).await?;
+        }
+        Ok((gathered, next))
+    }
+
+    async fn fetch(
+        &mut self,
+        from: i64,
+        wait: Duration,
+        bytes_min: i32,
+        gathered: &mut Vec<Vec<u8>>,
+    ) -> Result<i64, SequencerError> {
+        let fetched = match self.partition.fetch(from, wait, bytes_min, FETCH_BYTES_MAX).await {
+            Ok(fetched) => fetched,
+            Err(PartitionError::Refused { error: ResponseError::OffsetOutOfRange }) => {
+                let found = self.partition.start().await?;
+                return Err(if found > from {
+                    SequencerError::Gap { expected: from, found }
+                } else {
+                    SequencerError::Behind { expected: from }
+                });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if fetched.log_start > from {
+            return Err(SequencerError::Gap { expected: from, found: fetched.log_start });
+        }
+        let next = each_leaf(&fetched.records, from, &mut |_, leaf| gathered.push(leaf.to_vec()))?;
+        Ok(next.max(from))
+    }
+
+    /// Appends the leaves and makes all their tiles durable; the tree, its note, and which tiles are full now.
+    async fn write_tiles(
+        &self,
+        mut tiler: Tiler,
+        gathered: Vec<Vec<u8>>,
+    ) -> Result<(Tiler, String, Vec<TileName>), SequencerError> {
+        let tiles = Arc::clone(&self.tiles);
+        let signer = Arc::clone(&self.signer);
+        let written = blocking(move || {
+            let mut grown: Vec<Tile> = Vec::new();
+            for leaf in &gathered {
+                tiler.push(leaf, &mut grown)?;
+            }
+            let full = grown.iter().map(|tile| tile.name).collect();
+            grown.extend(tiler.partial());
+            tiles.put(&grown).map_err(SequencerError::Tiles)?;
+            let origin = signer.verifier().name().to_owned();
+            let checkpoint = Checkpoint { origin, size: tiler.size(), root: tiler.root() };
+            let note = checkpoint.signed(&signer)?;
+            Ok::<_, SequencerError>((tiler, note, full))
+        });
+        written.await?
+    }
+
+    async fn publish(&self, row: &CheckpointRow, full: Vec<TileName>) -> Result<(), SequencerError> {
+        let (tiles, note) = (Arc::clone(&self.tiles), row.note.clone());
+        let published = blocking(move || {
+            tiles.publish(&note)?;
+            tiles.prune(&full);
+            Ok::<_, TileError>(())
+        });
+        published.await?.map_err(SequencerError::Tiles)?;
+        self.state.send_modify(|state| {
+            state.tree_size = row.tree_size;
+            state.next_offset = row.next_offset;
+            state.root = row.root;
+        });
+        Ok(())
+    }
+
+    fn suite(&self) -> Suite {
+        self.signer.verifier().suite()
+    }
+}
+
+async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, SequencerError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| SequencerError::Ended)
+}
+
+/// The last leaf of the tree; `None` of an empty one.
+fn last_leaf(tiles: &impl Tiles, size: u64) -> Result<Option<Vec<u8>>, SequencerError> {
+    let Some(last) = size.checked_sub(1) else { return Ok(None) };
+    let Some(tile) = TileName::in_tree(TileKind::Entries, last / u64::from(TILE_WIDTH), size) else {
+        return Ok(None);
+    };
+    let bundle = tiles.read(tile).map_err(SequencerError::Tiles)?;
+    Ok(leaves(&bundle).last().and_then(Result::ok).map(<[u8]>::to_vec))
+}
+
+/// Gives each record from `from` on to `take`; the offset behind the last batch. Control batches and records without a
+/// value, which the log never writes, make no leaf.
+fn each_leaf(records: &bytes::Bytes, from: i64, take: &mut dyn FnMut(i64, &[u8])) -> Result<i64, BatchError> {
+    let mut scratch = Scratch::default();
+    let mut next = from;
+    for batch in batches(records) {
+        let batch = batch?;
+        batch.verify_crc()?;
+        next = next.max(batch.header().last_offset().saturating_add(1));
+        if batch.header().is_control() {
+            continue;
+        }
+        for record in batch.records(&mut scratch, DECOMPRESSED_BYTES_MAX)? {
+            let record = record?;
+            if let (true, Some(value)) = (record.offset >= from, record.value) {
+                take(record.offset, value);
+            }
+        }
+    }
+    Ok(next)
+}
