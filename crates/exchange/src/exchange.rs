@@ -1,50 +1,179 @@
-//! The hub's one use-case object.
+//! The hub's one use-case object, and the tasks that keep it going.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use shuniu_archive::AuditLog;
+use shuniu_broker::topic::{TopicSpec, ensure};
 use shuniu_broker::{NodeId, Upstream};
-use shuniu_model::SystemId;
+use shuniu_ledger::{Actor, Draft};
+use shuniu_model::{Resource, TopicId};
+use shuniu_store::{Change, Store};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::acknowledged;
+use crate::caller::Caller;
+use crate::hub::{Hub, Settings};
+use crate::keyring::KeyRing;
+use crate::policy_watch::PolicyWatch;
 use crate::session::{Closed, Session};
 
-/// Who asks, as its certificate proves.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Caller {
-    /// The system named in the certificate.
-    pub system: SystemId,
-    /// The certificate's serial number, lower-case hex without leading zeros.
-    pub certificate: String,
-    /// Where the connection comes from.
-    pub source: SocketAddr,
+const OUTBOX_EVERY: Duration = Duration::from_secs(1);
+const OUTBOX_ROWS_MAX: u32 = 100;
+const TOPICS_RETRY: Duration = Duration::from_secs(2);
+
+/// What an exchange is made of.
+pub struct Parts {
+    /// The record store.
+    pub upstream: Arc<dyn Upstream>,
+    /// The directory.
+    pub store: Store,
+    /// The policy, followed from the directory.
+    pub policy: PolicyWatch,
+    /// The audit log.
+    pub audit: AuditLog,
+    /// The secret keys.
+    pub keys: Arc<dyn KeyRing>,
+    /// Bounds.
+    pub settings: Settings,
+    /// Replicas of each partition of a resource's topic.
+    pub replication: u16,
 }
 
 /// The hub's use cases, shared by all doors.
 pub struct Exchange {
     upstream: Arc<dyn Upstream>,
+    store: Store,
+    replication: u16,
+    hub: Arc<Hub>,
 }
 
 impl Exchange {
-    /// A session for a new client connection on virtual broker `node`.
-    pub async fn session(self: &Arc<Self>, caller: Caller, node: NodeId) -> Result<Session, Closed> {
-        let upstream = self
-            .upstream
-            .connect(node)
-            .await
-            .map_err(|error| Closed { reason: format!("{}: {error}", caller.system) })?;
-        Ok(Session::new(upstream))
+    /// Starts the exchange and its tasks: making topics, moving the outbox to the audit log, noting acknowledgements.
+    pub fn start(parts: Parts, tracker: &TaskTracker, cancel: &CancellationToken) -> Arc<Self> {
+        let hub = Arc::new(Hub::new(parts.settings, parts.policy, parts.audit, parts.keys));
+        let exchange = Arc::new(Self {
+            upstream: parts.upstream,
+            store: parts.store,
+            replication: parts.replication,
+            hub: Arc::clone(&hub),
+        });
+        tracker.spawn(acknowledged::run(hub, cancel.clone()));
+        tracker.spawn(Arc::clone(&exchange).keep_topics(cancel.clone()));
+        tracker.spawn(Arc::clone(&exchange).drain_outbox(cancel.clone()));
+        exchange
     }
 
-    /// Whether a certificate must be refused at the handshake: its serial number is revoked, or the policy is unknown.
+    /// A session for a new client connection on virtual broker `node`.
+    ///
+    /// # Errors
+    /// When the record store cannot be reached.
+    pub async fn session(&self, caller: Caller, node: NodeId) -> Result<Session, Closed> {
+        let upstream = self.upstream.connect(node).await.map_err(|error| Closed::upstream("connect", &error))?;
+        Ok(Session::new(Arc::clone(&self.hub), caller, upstream))
+    }
+
+    /// Whether a certificate must be refused at the handshake: its serial number is revoked.
     #[must_use]
     pub fn certificate_refused(&self, serial: &str) -> bool {
-        serial.is_empty()
+        self.hub.policy.snapshot().is_revoked(serial)
     }
 
     /// The virtual brokers there are now.
+    ///
+    /// # Errors
+    /// When the record store cannot be reached.
     pub async fn nodes(&self) -> Result<Vec<NodeId>, Closed> {
-        let nodes =
-            self.upstream.nodes().await.map_err(|error| Closed { reason: error.to_string() })?;
+        let nodes = self.upstream.nodes().await.map_err(|error| Closed::upstream("nodes", &error))?;
         Ok(nodes.into_iter().map(|node| node.id).collect())
+    }
+
+    /// Why the hub can not deliver now; `None` when it can: the policy is fresh and the audit log open.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        if !self.hub.policy.is_fresh() {
+            return Some(format!("the policy is {} ms old", self.hub.policy.age().as_millis()));
+        }
+        self.hub.audit.down().map(|reason| format!("the audit log cannot be written: {reason}"))
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// Makes the topics that the directory names and the record store lacks, whenever the policy changes.
+    async fn keep_topics(self: Arc<Self>, cancel: CancellationToken) {
+        let mut changes = self.hub.policy.changes();
+        loop {
+            let snapshot = self.hub.policy.snapshot();
+            let mut failed = false;
+            for resource in snapshot.resources().filter(|resource| resource.topic_id.is_none()) {
+                if let Err(reason) = self.make_topic(resource).await {
+                    tracing::warn!(resource = %resource.name, reason, "a topic is not made yet; trying again");
+                    failed = true;
+                }
+            }
+            drop(snapshot);
+            let retry = if failed { TOPICS_RETRY } else { Duration::from_secs(3_600) };
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                changed = changes.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(retry) => {}
+            }
+        }
+    }
+
+    async fn make_topic(&self, resource: &Resource) -> Result<(), String> {
+        let nodes = self.upstream.nodes().await.map_err(|error| error.to_string())?;
+        let node = nodes.first().ok_or("the record store has no broker now")?;
+        let connection = self.upstream.connect(node.id).await.map_err(|error| error.to_string())?;
+        let spec = TopicSpec::of_resource(resource.name.as_str(), resource.partitions, self.replication);
+        let topic = ensure(connection.as_ref(), &spec).await.map_err(|error| error.to_string())?;
+        let draft = Draft::administered(
+            Actor::hub(),
+            &format!("topic {}", resource.name),
+            &format!("made with {} partitions", topic.partitions),
+        );
+        let draft = serde_json::to_string(&draft).map_err(|error| error.to_string())?;
+        let change = Change::Topic { resource: resource.name.clone(), id: TopicId(topic.id) };
+        self.store.write(&[change], &[draft]).await.map_err(|error| error.to_string())?;
+        tracing::info!(resource = %resource.name, partitions = topic.partitions, "a topic was made");
+        Ok(())
+    }
+
+    /// Moves drafts from the outbox to the audit log, in their order.
+    async fn drain_outbox(self: Arc<Self>, cancel: CancellationToken) {
+        let mut changes = self.hub.policy.changes();
+        loop {
+            if let Err(reason) = self.drain_once().await {
+                tracing::warn!(reason, "the audit outbox cannot be moved to the log; trying again");
+            }
+            tokio::select! {
+                () = cancel.cancelled() => {
+                    if let Err(reason) = self.drain_once().await {
+                        tracing::warn!(reason, "the audit outbox stays for the next start");
+                    }
+                    return;
+                }
+                changed = changes.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(OUTBOX_EVERY) => {}
+            }
+        }
+    }
+
+    async fn drain_once(&self) -> Result<(), String> {
+        loop {
+            let rows = self.store.outbox_next(OUTBOX_ROWS_MAX).await.map_err(|error| error.to_string())?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            let up_to = last.id;
+            let drafts = rows
+                .iter()
+                .map(|row| serde_json::from_str(&row.draft).map_err(|error| format!("row {}: {error}", row.id)))
+                .collect::<Result<Vec<Draft>, String>>()?;
+            self.hub.audit.append_all(drafts).await.map_err(|error| error.to_string())?;
+            // A crash here leaves the rows: they stand on the log twice then, which says nothing false.
+            self.store.outbox_done(up_to).await.map_err(|error| error.to_string())?;
+        }
     }
 }

@@ -1,13 +1,35 @@
-//! The use cases: publish, read, apply; the only maker of [`Projected`] and [`Recorded`].
+//! The use cases: publish, read, apply; the only maker of [`Recorded`].
 //!
 //! Architecture invariant: knows no HTTP and no sockets. Doors parse, call a method here, render. No record byte
 //! leaves except out of a [`Recorded`], and a [`Recorded`] is made only after its audit entry is durable.
 
+mod access;
+mod acknowledged;
+mod caller;
+mod check;
 mod exchange;
+mod group;
+mod headers;
+mod hub;
+mod keyring;
+mod metadata;
+mod offsets;
+mod plans;
+mod policy_watch;
+mod project;
+mod publish;
+mod read;
+mod record;
 mod recorded;
+mod registry;
 mod session;
 
-pub use exchange::{Caller, Exchange};
+pub use caller::Caller;
+pub use exchange::{Exchange, Parts};
+pub use hub::Settings;
+pub use keyring::{KeyRing, KeyUnavailable};
+pub use policy_watch::{FixedPolicy, PolicyError, PolicyWatch, Stale};
 pub use recorded::{Recorded, Withdrawn};
+pub use registry::{RegisteredSchema, Registry};
 pub use session::{Closed, Session};
 pub use shuniu_broker::NodeId;

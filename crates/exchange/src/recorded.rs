@@ -1,11 +1,19 @@
 //! What may be sent: a response whose audit entry is durable.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use shuniu_policy::ReadPermit;
+
+use crate::hub::Hub;
+
+/// A permission is looked at again before each of these is handed out.
+const CHUNK_BYTES: usize = 1 << 20;
 
 /// The grant (or the certificate) that the bytes were to leave under is no longer in force: the connection is to be
 /// reset, not closed, so that nothing more of the response arrives.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the permission for this response was withdrawn: {code}")]
+#[error("the permission was withdrawn: {code}")]
 pub struct Withdrawn {
     /// The denial's stable code.
     pub code: &'static str,
@@ -13,12 +21,18 @@ pub struct Withdrawn {
 
 /// A response whose audit entry is durable. Only this yields record bytes to send, at most 1 MiB at a time, and it
 /// looks at the permission again before each.
-#[derive(Debug)]
 pub struct Recorded {
+    hub: Arc<Hub>,
+    permits: Vec<Arc<ReadPermit>>,
     rest: Bytes,
 }
 
 impl Recorded {
+    /// Made by `record` alone, after the audit log has acknowledged.
+    pub(crate) fn new(hub: Arc<Hub>, permits: Vec<Arc<ReadPermit>>, frame: Bytes) -> Self {
+        Self { hub, permits, rest: frame }
+    }
+
     /// The bytes that may be sent next, `None` after the last.
     ///
     /// # Errors
@@ -27,13 +41,16 @@ impl Recorded {
         if self.rest.is_empty() {
             return Ok(None);
         }
-        let length = self.rest.len().min(1 << 20);
+        for permit in &self.permits {
+            self.hub.still(permit).map_err(|denial| Withdrawn { code: denial.code().as_str() })?;
+        }
+        let length = self.rest.len().min(CHUNK_BYTES);
         Ok(Some(self.rest.split_to(length)))
     }
 
     /// Resolves when the permission is withdrawn while a chunk is being written; never otherwise.
     pub async fn withdrawn(&self) -> Withdrawn {
-        std::future::pending().await
+        self.hub.withdrawn(&self.permits).await
     }
 
     /// Bytes not yet handed out.

@@ -2,11 +2,18 @@
 
 use std::sync::Arc;
 
-use shuniu_broker::Connection;
-use shuniu_wire::messages::{FetchRequest, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse};
+use shuniu_broker::{Connection, UpstreamError};
+use shuniu_wire::messages::{
+    FetchRequest, InitProducerIdRequest, InitProducerIdResponse, MetadataRequest, MetadataResponse,
+    OffsetFetchRequest, OffsetFetchResponse, ProduceRequest, ProduceResponse, ResponseError, StrBytes,
+};
 use shuniu_wire::{ApiKey, Request, Response};
 
+use crate::caller::Caller;
+use crate::group::{Groups, InvalidGroupId};
+use crate::hub::Hub;
 use crate::recorded::{Recorded, Withdrawn};
+use crate::{metadata, offsets, publish, read, record};
 
 /// The session can give no answer: the door closes the connection, and the client goes on with another replica.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -16,52 +23,222 @@ pub struct Closed {
     pub reason: String,
 }
 
-/// One client connection's use of the hub, for one principal on one virtual broker.
+impl Closed {
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into() }
+    }
+
+    pub(crate) fn upstream(attempt: &str, error: &UpstreamError) -> Self {
+        Self { reason: format!("{attempt}: {error}") }
+    }
+
+    pub(crate) fn mismatch(attempt: &str, response: &Response) -> Self {
+        Self { reason: format!("{attempt}: the record store answered {:?}", response.api()) }
+    }
+}
+
+/// One client connection's use of the hub, for one caller on one virtual broker.
 pub struct Session {
+    hub: Arc<Hub>,
+    caller: Caller,
     upstream: Arc<dyn Connection>,
 }
 
 impl Session {
-    pub(crate) fn new(upstream: Arc<dyn Connection>) -> Self {
-        Self { upstream }
+    pub(crate) fn new(hub: Arc<Hub>, caller: Caller, upstream: Arc<dyn Connection>) -> Self {
+        Self { hub, caller, upstream }
     }
 
-    /// Topics, partitions and leaders that the principal may see. Host names and ports are empty: the door that knows
-    /// its own addresses fills them in for each broker id.
+    /// Topics, partitions and leaders that the caller may see. Host names and ports are upstream's: the door that
+    /// knows its own addresses replaces them for each broker id.
     pub async fn metadata(&self, request: MetadataRequest) -> Result<MetadataResponse, Closed> {
-        match self.call(Request::Metadata(request)).await? {
-            Response::Metadata(response) => Ok(response),
-            other => Err(Closed { reason: format!("the record store answered {:?}", other.api()) }),
-        }
+        let access = self.hub.access(&self.caller).await.map_err(|stale| Closed::new(stale.to_string()))?;
+        let (upstream, refused) = metadata::visible(&access, &request);
+        let response: MetadataResponse = self.ask("metadata", upstream).await?;
+        Ok(metadata::finish(response, refused))
     }
 
     /// Checks every record, appends, records, and answers. `acks` 0 and transactional ids are the door's to refuse.
     pub async fn produce(&self, request: ProduceRequest) -> Result<ProduceResponse, Closed> {
-        match self.call(Request::Produce(request)).await? {
-            Response::Produce(response) => Ok(response),
-            other => Err(Closed { reason: format!("the record store answered {:?}", other.api()) }),
-        }
+        publish::produce(&self.hub, &self.caller, self.upstream.as_ref(), request).await
     }
 
     /// Reads, projects and records. The answer is the whole frame for the wire: length, header, body.
-    pub async fn fetch(&self, request: FetchRequest, version: i16, correlation_id: i32) -> Result<Recorded, Closed> {
-        Err(Closed { reason: format!("{version} {correlation_id} {}", request.max_wait_ms) })
+    pub async fn fetch(
+        &self,
+        request: FetchRequest,
+        version: i16,
+        correlation_id: i32,
+    ) -> Result<Recorded, Closed> {
+        let projected = read::fetch(&self.hub, &self.caller, self.upstream.as_ref(), request).await?;
+        record::record(&self.hub, projected, version, correlation_id).await
     }
 
     /// Every other API of the table: groups, offsets, settings. Checked against the grants, group ids prefixed.
-    pub async fn call(&self, request: Request) -> Result<Response, Closed> {
-        self.upstream.call(request).await.map_err(|error| Closed { reason: error.to_string() })
+    pub async fn call(&self, mut request: Request) -> Result<Response, Closed> {
+        let groups = Groups::of(&self.caller.system);
+        if let Err(invalid) = groups.prefix(&mut request) {
+            return invalid_group(&request, invalid);
+        }
+        let access = self.hub.access(&self.caller).await.map_err(|stale| Closed::new(stale.to_string()))?;
+        match request {
+            Request::ListOffsets(mut request) => {
+                let refused = offsets::list_offsets(&access, &mut request);
+                let mut response: shuniu_wire::messages::ListOffsetsResponse =
+                    self.ask("list offsets", request).await?;
+                response.topics.extend(refused);
+                Ok(response.into())
+            }
+            Request::OffsetForLeaderEpoch(mut request) => {
+                let refused = offsets::leader_epochs(&access, &mut request);
+                let mut response: shuniu_wire::messages::OffsetForLeaderEpochResponse =
+                    self.ask("offset for leader epoch", request).await?;
+                response.topics.extend(refused);
+                Ok(response.into())
+            }
+            Request::OffsetCommit(mut request) => {
+                let refused = offsets::commit(&access, &mut request);
+                let committed = request.clone();
+                let mut response: shuniu_wire::messages::OffsetCommitResponse =
+                    self.ask("offset commit", request).await?;
+                self.hub.acknowledged(&access, &self.caller, &committed, &response);
+                response.topics.extend(refused);
+                Ok(response.into())
+            }
+            Request::OffsetFetch(request) => self.committed(&access, request).await,
+            Request::DescribeConfigs(request) => {
+                let (request, refused) = metadata::describable(&access, request);
+                let response = self.ask("describe configs", request).await?;
+                Ok(metadata::finish_configs(response, refused).into())
+            }
+            Request::InitProducerId(request) => self.producer_id(access.publishes(), request).await,
+            Request::FindCoordinator(request) => {
+                let mut response = self.ask("find coordinator", request).await?;
+                groups.strip_coordinators(&mut response);
+                Ok(response.into())
+            }
+            Request::JoinGroup(_)
+            | Request::SyncGroup(_)
+            | Request::Heartbeat(_)
+            | Request::LeaveGroup(_)
+            | Request::DescribeCluster(_) => self.raw("group", request).await,
+            other => Err(Closed::new(format!("{:?} is not a client's to ask", other.api()))),
+        }
     }
 
     /// Notes a refusal made by the door itself (an API or version not served, a frame that cannot be read) for the
     /// audit log. `detail` is a sentence without payload.
-    pub fn refused(&self, api: Option<ApiKey>, code: &'static str, detail: String) {
-        drop((api, code, detail));
+    pub fn refused(&self, api: Option<ApiKey>, code: &'static str, detail: &str) {
+        self.hub.refused_at_door(&self.caller, api, code, detail);
     }
 
-    /// Resolves when the principal itself is no longer good (certificate revoked, system gone): the door resets the
+    /// Resolves when the caller itself is no longer good (certificate revoked, system gone): the door resets the
     /// connection.
     pub async fn withdrawn(&self) -> Withdrawn {
-        std::future::pending().await
+        self.hub.caller_withdrawn(&self.caller).await
     }
+
+    async fn committed(
+        &self,
+        access: &crate::access::Access,
+        request: OffsetFetchRequest,
+    ) -> Result<Response, Closed> {
+        let flat = request.groups.is_empty();
+        let response: OffsetFetchResponse = self.ask("offset fetch", offsets::fetch_request(request)).await?;
+        let mut response = offsets::fetched(access, response);
+        Groups::of(&self.caller.system).strip_offsets(&mut response);
+        Ok(if flat { offsets::flatten(response).into() } else { response.into() })
+    }
+
+    async fn producer_id(&self, publishes: bool, request: InitProducerIdRequest) -> Result<Response, Closed> {
+        let error = if request.transactional_id.is_some() {
+            Some(ResponseError::TransactionalIdAuthorizationFailed)
+        } else if publishes {
+            None
+        } else {
+            Some(ResponseError::ClusterAuthorizationFailed)
+        };
+        match error {
+            Some(error) => Ok(InitProducerIdResponse::default()
+                .with_error_code(error.code())
+                .with_producer_id((-1).into())
+                .with_producer_epoch(-1)
+                .into()),
+            None => self.raw("producer id", request.into()).await,
+        }
+    }
+
+    async fn ask<Q, A>(&self, attempt: &str, request: Q) -> Result<A, Closed>
+    where
+        Q: Into<Request>,
+        A: TryFrom<Response, Error = Response>,
+    {
+        let response = self.raw(attempt, request.into()).await?;
+        A::try_from(response).map_err(|other| Closed::mismatch(attempt, &other))
+    }
+
+    async fn raw(&self, attempt: &str, request: Request) -> Result<Response, Closed> {
+        self.upstream.call(request).await.map_err(|error| Closed::upstream(attempt, &error))
+    }
+}
+
+/// The answer to a group id that cannot be served, in the form of the request's own API.
+fn invalid_group(request: &Request, invalid: InvalidGroupId) -> Result<Response, Closed> {
+    use shuniu_wire::messages as m;
+    let code = ResponseError::InvalidGroupId.code();
+    Ok(match request {
+        Request::JoinGroup(_) => m::JoinGroupResponse::default().with_error_code(code).into(),
+        Request::SyncGroup(_) => m::SyncGroupResponse::default().with_error_code(code).into(),
+        Request::Heartbeat(_) => m::HeartbeatResponse::default().with_error_code(code).into(),
+        Request::LeaveGroup(_) => m::LeaveGroupResponse::default().with_error_code(code).into(),
+        Request::FindCoordinator(request) => {
+            let message = Some(StrBytes::from_string(invalid.to_string()));
+            let coordinators = request
+                .coordinator_keys
+                .iter()
+                .map(|key| {
+                    m::find_coordinator_response::Coordinator::default()
+                        .with_key(key.clone())
+                        .with_node_id((-1).into())
+                        .with_port(-1)
+                        .with_error_code(code)
+                        .with_error_message(message.clone())
+                })
+                .collect();
+            m::FindCoordinatorResponse::default()
+                .with_error_code(code)
+                .with_error_message(message)
+                .with_node_id((-1).into())
+                .with_port(-1)
+                .with_coordinators(coordinators)
+                .into()
+        }
+        Request::OffsetFetch(request) => {
+            let groups = request
+                .groups
+                .iter()
+                .map(|group| {
+                    m::offset_fetch_response::OffsetFetchResponseGroup::default()
+                        .with_group_id(group.group_id.clone())
+                        .with_error_code(code)
+                })
+                .collect();
+            OffsetFetchResponse::default().with_error_code(code).with_groups(groups).into()
+        }
+        // An offset commit answers for each of its partitions.
+        Request::OffsetCommit(request) => {
+            let topics = request.topics.iter().map(|topic| {
+                let partitions = topic.partitions.iter().map(|partition| {
+                    m::offset_commit_response::OffsetCommitResponsePartition::default()
+                        .with_partition_index(partition.partition_index)
+                        .with_error_code(code)
+                });
+                m::offset_commit_response::OffsetCommitResponseTopic::default()
+                    .with_name(topic.name.clone())
+                    .with_partitions(partitions.collect())
+            });
+            m::OffsetCommitResponse::default().with_topics(topics.collect()).into()
+        }
+        other => return Err(Closed::new(format!("{:?}: {invalid}", other.api()))),
+    })
 }

@@ -1,0 +1,233 @@
+//! The way in: a batch is accepted whole, or refused whole with the rules that its records break.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use shuniu_ledger::{SubjectKey, SubjectMac};
+use shuniu_model::Resource;
+use shuniu_policy::PublishPermit;
+use shuniu_schema::{Checked, Checker, frame};
+use shuniu_wire::batch::{Batch, BatchError, Record};
+use shuniu_wire::messages::ResponseError;
+
+use crate::headers::{ALLOWED, BEFORE, HEADER_BYTES_MAX};
+use crate::plans::Scratches;
+use crate::publish::RECORD_ERRORS_MAX;
+
+/// Kafka itself bounds keys only by the batch; a key is a number or an identifier here.
+const KEY_BYTES_MAX: usize = 1_024;
+
+/// Checks incoming batches of one resource.
+pub(crate) struct Inspector {
+    resource: Arc<Resource>,
+    /// By schema id, oldest first.
+    checkers: Vec<(u32, Checker)>,
+    decompressed_bytes_max: usize,
+    scratches: Arc<Scratches>,
+}
+
+/// A batch that may be appended, and what the audit log says of it.
+pub(crate) struct Accepted {
+    pub(crate) records: i32,
+    pub(crate) bytes: u64,
+    pub(crate) sha256: [u8; 32],
+    pub(crate) schemas: Vec<u32>,
+    /// The year of the subject key, and the subjects by their record's place in the batch.
+    pub(crate) year: u16,
+    pub(crate) subjects: Vec<(i32, SubjectMac)>,
+}
+
+/// Why a batch is refused.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// The stable code.
+    pub(crate) code: &'static str,
+    /// For the batch as a whole.
+    pub(crate) message: String,
+    /// For each broken record, the first ones.
+    pub(crate) records: Vec<RecordRefusal>,
+    error: ResponseError,
+}
+
+/// Why one record is refused. It names the item and the rule, never a value.
+#[derive(Debug)]
+pub(crate) struct RecordRefusal {
+    /// Counted from 0 in the batch.
+    pub(crate) index: i32,
+    pub(crate) message: String,
+}
+
+impl Refusal {
+    /// A refusal of the batch that is no record's fault.
+    pub(crate) fn whole(code: &'static str, message: String) -> Self {
+        Self { code, message, records: Vec::new(), error: ResponseError::InvalidRecord }
+    }
+
+    /// The Kafka error to answer with.
+    pub(crate) fn error(&self) -> ResponseError {
+        self.error
+    }
+}
+
+impl From<BatchError> for Refusal {
+    fn from(error: BatchError) -> Self {
+        let (code, kafka) = match error {
+            BatchError::Crc { .. } | BatchError::Length { .. } => ("batch-corrupt", ResponseError::CorruptMessage),
+            BatchError::Magic { .. } => ("message-format", ResponseError::UnsupportedForMessageFormat),
+            BatchError::Bomb { .. } => ("batch-too-large", ResponseError::RecordListTooLarge),
+            BatchError::Codec { .. } => ("compression-unknown", ResponseError::UnsupportedCompressionType),
+            BatchError::Decompress { .. }
+            | BatchError::Record { .. }
+            | BatchError::Count { .. }
+            | BatchError::NotOne { .. }
+            | BatchError::NotAllowed { .. }
+            | BatchError::Build { .. } => ("batch-malformed", ResponseError::InvalidRecord),
+        };
+        Self { code, message: error.to_string(), records: Vec::new(), error: kafka }
+    }
+}
+
+impl Inspector {
+    pub(crate) fn new(
+        resource: &Arc<Resource>,
+        checkers: Vec<(u32, Checker)>,
+        decompressed_bytes_max: usize,
+        scratches: Arc<Scratches>,
+    ) -> Self {
+        Self { resource: Arc::clone(resource), checkers, decompressed_bytes_max, scratches }
+    }
+
+    /// Reads every record of a producer's batch. The permit is the proof that the caller may publish.
+    pub(crate) fn inspect(
+        &self,
+        _permit: &PublishPermit,
+        key: &SubjectKey,
+        records: &Bytes,
+    ) -> Result<Accepted, Refusal> {
+        let batch = Batch::of_producer(records)?;
+        let mut accepted = Accepted {
+            records: batch.header().records_count,
+            bytes: u64::try_from(records.len()).unwrap_or(u64::MAX),
+            sha256: Sha256::digest(records).into(),
+            schemas: Vec::new(),
+            year: key.year(),
+            subjects: Vec::new(),
+        };
+        let broken = self.scratches.with(|scratch| -> Result<Vec<RecordRefusal>, BatchError> {
+            let mut broken = Vec::new();
+            let mut checked = Checked::default();
+            for (index, record) in (0..).zip(batch.records(scratch, self.decompressed_bytes_max)?) {
+                let record = record?;
+                // Deltas count from 0 without gaps, or the offsets in the answer would name other records.
+                if record.offset - batch.header().base_offset != i64::from(index) {
+                    return Err(BatchError::Record { index, what: "its offset is out of turn" });
+                }
+                if let Err(message) = self.record(&record, index, key, &mut checked, &mut accepted) {
+                    broken.push(RecordRefusal { index, message });
+                    if broken.len() == RECORD_ERRORS_MAX {
+                        break;
+                    }
+                }
+            }
+            Ok(broken)
+        })?;
+        let Some(first) = broken.first() else { return Ok(accepted) };
+        let more = if broken.len() == RECORD_ERRORS_MAX { "at least " } else { "" };
+        let message = format!(
+            "the batch is refused whole: {more}{} of its {} records break a rule; record {}: {}",
+            broken.len(),
+            accepted.records,
+            first.index,
+            first.message
+        );
+        Err(Refusal { code: "record-rule", message, records: broken, error: ResponseError::InvalidRecord })
+    }
+
+    fn record(
+        &self,
+        record: &Record<'_>,
+        index: i32,
+        key: &SubjectKey,
+        checked: &mut Checked,
+        accepted: &mut Accepted,
+    ) -> Result<(), String> {
+        let record_key = record.key.filter(|key| !key.is_empty()).ok_or("it has no key")?;
+        if record_key.len() > KEY_BYTES_MAX {
+            return Err(format!("its key is over {KEY_BYTES_MAX} bytes"));
+        }
+        let before = self.headers(record)?;
+        let mut note = |checked: &Checked| {
+            for subject in checked.subjects() {
+                let mac = key.mac(subject);
+                // A record and its `before` are mostly about the same subjects: each is listed once.
+                let mut of_record = accepted.subjects.iter().rev().take_while(|(at, _)| *at == index);
+                if !of_record.any(|(_, known)| *known == mac) {
+                    accepted.subjects.push((index, mac));
+                }
+            }
+        };
+        if let Some(value) = record.value {
+            let id = self.framed(value, record_key, checked)?;
+            note(checked);
+            if !accepted.schemas.contains(&id) {
+                accepted.schemas.push(id);
+            }
+        }
+        if let Some(before) = before.filter(|before| !before.is_empty()) {
+            self.framed(before, record_key, checked).map_err(|what| format!("header `before`: {what}"))?;
+            note(checked);
+        }
+        Ok(())
+    }
+
+    /// Checks the headers against the closed list; gives `before`.
+    fn headers<'a>(&self, record: &Record<'a>) -> Result<Option<&'a [u8]>, String> {
+        let mut before = None;
+        let mut seen = 0_u32;
+        for header in record.headers.iter() {
+            let Some(place) = ALLOWED.iter().position(|allowed| *allowed == header.name) else {
+                let name: String = String::from_utf8_lossy(header.name).chars().take(40).collect();
+                return Err(format!(
+                    "header `{name}` is not allowed: source-time, batch, correction, traceparent and before are"
+                ));
+            };
+            if seen & (1 << place) != 0 {
+                return Err(format!("header `{}` stands twice", String::from_utf8_lossy(header.name)));
+            }
+            seen |= 1 << place;
+            if header.name == BEFORE {
+                before = Some(header.value.unwrap_or_default());
+            } else if header.value.is_some_and(|value| value.len() > HEADER_BYTES_MAX) {
+                return Err(format!(
+                    "header `{}` is over {HEADER_BYTES_MAX} bytes",
+                    String::from_utf8_lossy(header.name)
+                ));
+            }
+        }
+        if before.is_none() {
+            if self.resource.before_on_every_record() {
+                return Err("header `before` is missing: resource allows row filters, so every record carries the row \
+                            before it, or nothing for a new row"
+                    .to_owned());
+            }
+            if record.value.is_none() && self.resource.before_on_deletions() {
+                return Err("header `before` is missing: a deletion carries the row that it deletes".to_owned());
+            }
+        }
+        Ok(before)
+    }
+
+    /// Checks a framed body: a registered version of the resource, every rule, the record's key.
+    fn framed(&self, value: &[u8], record_key: &[u8], checked: &mut Checked) -> Result<u32, String> {
+        let (id, body) = frame::split(value).map_err(|error| error.to_string())?;
+        let checker = self.checkers.iter().find(|(known, _)| *known == id).map(|(_, checker)| checker);
+        let checker = checker
+            .ok_or_else(|| format!("schema id {id} is not a version of `{}`", self.resource.name))?;
+        checker.check(body, checked).map_err(|breach| breach.to_string())?;
+        if checked.key() != record_key {
+            return Err(format!("the record's key is not its item `{}`", self.resource.key));
+        }
+        Ok(id)
+    }
+}

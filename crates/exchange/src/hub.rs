@@ -1,0 +1,205 @@
+//! What all sessions share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use shuniu_archive::AuditLog;
+use shuniu_ledger::{Actor, Draft, Refusal as RefusalEntry, SubjectKey};
+use shuniu_model::identifier::Uscc;
+use shuniu_model::{ResourceName, Timestamp};
+use shuniu_policy::{Denial, ReadPermit};
+use shuniu_wire::ApiKey;
+
+use crate::access::Access;
+use crate::acknowledged::Acknowledged;
+use crate::caller::Caller;
+use crate::check::Refusal;
+use crate::keyring::{KeyRing, KeyUnavailable};
+use crate::plans::Plans;
+use crate::policy_watch::{PolicyWatch, Stale};
+use crate::recorded::Withdrawn;
+
+/// Bounds of the exchange.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Bytes that one fetch takes from the record store at most.
+    pub fetch_bytes_max: i32,
+    /// How long one fetch may wait, whatever the client asks.
+    pub fetch_wait_ms_max: u64,
+    /// Bytes that one fetch reads past, looking for a record that its view lets through.
+    pub scan_bytes_max: usize,
+    /// A batch over this once decompressed is refused, in and out.
+    pub decompressed_bytes_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            fetch_bytes_max: 8 << 20,
+            fetch_wait_ms_max: 30_000,
+            scan_bytes_max: 64 << 20,
+            decompressed_bytes_max: 32 << 20,
+        }
+    }
+}
+
+/// What all sessions share.
+pub(crate) struct Hub {
+    pub(crate) settings: Settings,
+    pub(crate) policy: PolicyWatch,
+    pub(crate) plans: Plans,
+    pub(crate) audit: AuditLog,
+    pub(crate) acknowledged: Acknowledged,
+    keys: Arc<dyn KeyRing>,
+    subject_key: Mutex<Option<Arc<SubjectKey>>>,
+}
+
+impl Hub {
+    pub(crate) fn new(settings: Settings, policy: PolicyWatch, audit: AuditLog, keys: Arc<dyn KeyRing>) -> Self {
+        let plans = Plans::new(Arc::clone(&keys), settings.decompressed_bytes_max);
+        Self {
+            settings,
+            policy,
+            plans,
+            audit,
+            acknowledged: Acknowledged::default(),
+            keys,
+            subject_key: Mutex::new(None),
+        }
+    }
+
+    /// The policy of this moment for a caller; waits while it cannot be confirmed.
+    pub(crate) async fn access(&self, caller: &Caller) -> Result<Access, Stale> {
+        let snapshot = self.policy.fresh().await?;
+        Ok(Access { snapshot, principal: caller.principal(), now: self.policy.now() })
+    }
+
+    /// Whether a permit is still good.
+    pub(crate) fn still(&self, permit: &ReadPermit) -> Result<(), Denial> {
+        permit.still(&self.policy.snapshot(), self.policy.now())
+    }
+
+    /// Resolves when one of the permits is good no longer.
+    pub(crate) async fn withdrawn(&self, permits: &[Arc<ReadPermit>]) -> Withdrawn {
+        let mut changes = self.policy.changes();
+        loop {
+            for permit in permits {
+                if let Err(denial) = self.still(permit) {
+                    return Withdrawn { code: denial.code().as_str() };
+                }
+            }
+            let ends_at = permits.iter().map(|permit| permit.grant().ends_at).min();
+            let wait = ends_at.map_or(Duration::from_secs(3_600), |ends_at| until(self.policy.now(), ends_at));
+            tokio::select! {
+                changed = changes.changed() => {
+                    if changed.is_err() {
+                        // The follower ended: the hub is shutting down, and the doors close by themselves.
+                        std::future::pending::<()>().await;
+                    }
+                }
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Resolves when the caller itself is good no longer.
+    pub(crate) async fn caller_withdrawn(&self, caller: &Caller) -> Withdrawn {
+        let mut changes = self.policy.changes();
+        loop {
+            let snapshot = self.policy.snapshot();
+            if snapshot.is_revoked(&caller.certificate) {
+                return Withdrawn { code: shuniu_policy::Code::CertificateRevoked.as_str() };
+            }
+            if snapshot.system(&caller.system).is_none() {
+                return Withdrawn { code: shuniu_policy::Code::UnknownSystem.as_str() };
+            }
+            drop(snapshot);
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// The key of this year's subject digests.
+    pub(crate) fn subject_key(&self) -> Result<Arc<SubjectKey>, KeyUnavailable> {
+        let year = year_of(self.policy.now());
+        let mut kept = self.subject_key.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = kept.as_ref().filter(|key| key.year() == year) {
+            return Ok(Arc::clone(key));
+        }
+        let key = Arc::new(self.keys.subjects_of(year)?);
+        *kept = Some(Arc::clone(&key));
+        Ok(key)
+    }
+
+    /// Records that a caller was denied something.
+    pub(crate) fn refused(&self, caller: &Caller, asked: &str, denial: &Denial) {
+        self.refuse(caller, asked.to_owned(), denial.code().as_str(), denial.sentence().to_owned(), None);
+    }
+
+    /// Records that a batch was refused.
+    pub(crate) fn refused_records(&self, caller: &Caller, resource: &ResourceName, refusal: &Refusal) {
+        let asked = format!("produce {resource}");
+        self.refuse(caller, asked, refusal.code, refusal.message.clone(), Some(resource.clone()));
+    }
+
+    /// Records a refusal that a door made by itself.
+    pub(crate) fn refused_at_door(&self, caller: &Caller, api: Option<ApiKey>, code: &'static str, detail: &str) {
+        let asked = api.map_or_else(|| "unknown api".to_owned(), |api| format!("{api:?}").to_lowercase());
+        self.refuse(caller, asked, code, detail.to_owned(), None);
+    }
+
+    fn refuse(
+        &self,
+        caller: &Caller,
+        asked: String,
+        code: &'static str,
+        detail: String,
+        resource: Option<ResourceName>,
+    ) {
+        tracing::info!(system = %caller.system, source = %caller.source, asked, code, "refused: {detail}");
+        let refusal = RefusalEntry { asked, code: code.to_owned(), detail, resource, grant: None };
+        self.audit.refuse(Draft::refused(self.actor(caller), refusal).from_source(caller.source));
+    }
+
+    /// A caller as the audit log names it.
+    pub(crate) fn actor(&self, caller: &Caller) -> Actor {
+        let organisation: Option<Uscc> =
+            self.policy.snapshot().system(&caller.system).map(|system| system.organisation);
+        Actor::system(organisation, caller.system.clone(), &caller.certificate)
+    }
+}
+
+fn until(now: Timestamp, then: Timestamp) -> Duration {
+    let micros = then.as_micros().saturating_sub(now.as_micros()).max(1_000);
+    // Timers hold about two years at most; a term that ends later is looked at again then.
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0)).min(Duration::from_secs(86_400 * 365))
+}
+
+/// The year in UTC of an instant: which year's subject key is used.
+fn year_of(now: Timestamp) -> u16 {
+    let days = now.as_micros().div_euclid(86_400_000_000);
+    // Howard Hinnant's civil-from-days, for the year alone.
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let day_of_era = z.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_shifted = (5 * day_of_year + 2) / 153;
+    let year = year_of_era + era * 400 + i64::from(month_shifted >= 10);
+    u16::try_from(year).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_key_changes_with_the_year() {
+        let second = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+        assert_eq!(year_of(second(0)), 1970);
+        assert_eq!(year_of(second(1_798_761_599)), 2026);
+        assert_eq!(year_of(second(1_798_761_600)), 2027);
+        assert_eq!(year_of(second(951_782_400)), 2000);
+    }
+}

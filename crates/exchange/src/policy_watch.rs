@@ -1,0 +1,186 @@
+//! The policy in force, followed from the database.
+//!
+//! The version is asked for every 250 ms. How old the snapshot is counts, on the monotonic clock, from before the
+//! question was sent: over 700 ms deliveries pause, over 10 s they are refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shuniu_model::{Clock, Timestamp};
+use shuniu_policy::{Facts, InvalidFacts, Snapshot};
+use shuniu_store::{Store, StoreError};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+const POLL_EVERY: Duration = Duration::from_millis(250);
+const PAUSED_AFTER: Duration = Duration::from_millis(700);
+const REFUSED_AFTER: Duration = Duration::from_secs(10);
+
+/// The policy could not be confirmed for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the policy could not be confirmed for {} s: the directory's database does not answer", .0.as_secs())]
+pub struct Stale(Duration);
+
+/// Why the policy cannot be followed at all.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// The database cannot be read.
+    #[error("cannot load the policy")]
+    Store(#[from] StoreError),
+    /// The facts contradict each other.
+    #[error("the directory's facts contradict each other")]
+    Facts(#[from] InvalidFacts),
+}
+
+/// The policy in force. Cloned freely.
+#[derive(Clone)]
+pub struct PolicyWatch {
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+    confirmed: watch::Receiver<Instant>,
+    clock: Clock,
+}
+
+impl PolicyWatch {
+    /// Loads the policy and follows it until cancelled.
+    ///
+    /// # Errors
+    /// When it cannot be loaded now; later failures only make it stale.
+    pub async fn start(
+        store: Store,
+        clock: Clock,
+        tracker: &TaskTracker,
+        cancel: CancellationToken,
+    ) -> Result<Self, PolicyError> {
+        let asked = Instant::now();
+        let snapshot = Arc::new(Snapshot::new(store.facts().await?)?);
+        let (snapshot_sender, snapshot) = watch::channel(snapshot);
+        let (confirmed_sender, confirmed) = watch::channel(asked);
+        let follower = Follower { store, snapshot: snapshot_sender, confirmed: confirmed_sender };
+        tracker.spawn(follower.run(cancel));
+        Ok(Self { snapshot, confirmed, clock })
+    }
+
+    /// A policy that never changes, for tests and benches.
+    ///
+    /// # Errors
+    /// When the facts contradict each other.
+    pub fn fixed(facts: Facts, clock: Clock) -> Result<(Self, FixedPolicy), InvalidFacts> {
+        let (snapshot_sender, snapshot) = watch::channel(Arc::new(Snapshot::new(facts)?));
+        // Far enough ahead never to be old.
+        let (confirmed_sender, confirmed) = watch::channel(Instant::now() + Duration::from_secs(86_400));
+        let policy = FixedPolicy { snapshot: snapshot_sender, _confirmed: confirmed_sender };
+        Ok((Self { snapshot, confirmed, clock }, policy))
+    }
+
+    /// The snapshot that was loaded last, however old.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.borrow())
+    }
+
+    /// Whether the snapshot is young enough to deliver by.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.age() <= PAUSED_AFTER
+    }
+
+    /// How old the snapshot is.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.confirmed.borrow().elapsed()
+    }
+
+    /// The snapshot once it is fresh: at once, as a rule; after a pause while the database does not answer.
+    ///
+    /// # Errors
+    /// [`Stale`] when it stays old.
+    pub async fn fresh(&self) -> Result<Arc<Snapshot>, Stale> {
+        let mut confirmed = self.confirmed.clone();
+        loop {
+            let age = confirmed.borrow_and_update().elapsed();
+            if age <= PAUSED_AFTER {
+                return Ok(self.snapshot());
+            }
+            if age >= REFUSED_AFTER {
+                return Err(Stale(age));
+            }
+            // A sender that is gone never confirms again; the age then decides.
+            let next = tokio::time::timeout(REFUSED_AFTER.saturating_sub(age), confirmed.changed()).await;
+            if !matches!(next, Ok(Ok(()))) {
+                return Err(Stale(self.age()));
+            }
+        }
+    }
+
+    /// Resolves when another snapshot is loaded after this call.
+    pub fn changes(&self) -> watch::Receiver<Arc<Snapshot>> {
+        let mut changes = self.snapshot.clone();
+        changes.mark_unchanged();
+        changes
+    }
+
+    /// The time that terms are held against.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+}
+
+/// Changes a fixed policy.
+pub struct FixedPolicy {
+    snapshot: watch::Sender<Arc<Snapshot>>,
+    _confirmed: watch::Sender<Instant>,
+}
+
+impl FixedPolicy {
+    /// Puts other facts in force.
+    ///
+    /// # Errors
+    /// When they contradict each other.
+    pub fn replace(&self, facts: Facts) -> Result<(), InvalidFacts> {
+        self.snapshot.send_replace(Arc::new(Snapshot::new(facts)?));
+        Ok(())
+    }
+}
+
+struct Follower {
+    store: Store,
+    snapshot: watch::Sender<Arc<Snapshot>>,
+    confirmed: watch::Sender<Instant>,
+}
+
+impl Follower {
+    async fn run(self, cancel: CancellationToken) {
+        let mut ticks = tokio::time::interval(POLL_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            let asked = Instant::now();
+            match self.follow().await {
+                Ok(()) => {
+                    self.confirmed.send_replace(asked);
+                }
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the policy cannot be confirmed; deliveries pause until it is"
+                ),
+            }
+        }
+    }
+
+    async fn follow(&self) -> Result<(), PolicyError> {
+        let version = self.store.policy_version().await?;
+        if version == self.snapshot.borrow().version() {
+            return Ok(());
+        }
+        let snapshot = Snapshot::new(self.store.facts().await?)?;
+        tracing::info!(version = snapshot.version(), "the policy changed");
+        self.snapshot.send_replace(Arc::new(snapshot));
+        Ok(())
+    }
+}

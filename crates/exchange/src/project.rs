@@ -1,0 +1,205 @@
+//! The projection: stored batches in, exactly the view out.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use shuniu_model::Resource;
+use shuniu_policy::ReadPermit;
+use shuniu_schema::{Malformed, Plan, frame};
+use shuniu_wire::batch::{
+    BatchError, Compression, Delivered, Disposition, Part, Record, RecordOut, RewriteError, RewriteOptions,
+    pass_through, rewrite,
+};
+use shuniu_wire::messages::FetchResponse;
+
+use crate::caller::Caller;
+use crate::headers::{BEFORE, LEAVING};
+use crate::plans::Scratches;
+
+/// A stored record that the reader cannot make sense of. The way in is checked, so this is corruption or a fault of
+/// the hub, and nothing of its partition leaves.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("a batch cannot be read")]
+    Batch(#[source] BatchError),
+    #[error("the record at offset {offset} cannot be projected")]
+    Record {
+        offset: i64,
+        #[source]
+        source: RecordFault,
+    },
+}
+
+/// What is wrong with a stored record.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordFault {
+    #[error("it has no key")]
+    NoKey,
+    #[error("its value is not framed")]
+    Frame(#[from] frame::FrameError),
+    #[error("schema id {0} is not one of its resource's")]
+    Schema(u32),
+    #[error("its value does not fit its schema")]
+    Value(#[from] Malformed),
+}
+
+/// A view compiled for one schema version.
+pub(crate) struct Planned {
+    /// The schema id that records of this version carry.
+    pub(crate) writer: u32,
+    /// The schema id that they carry once projected.
+    pub(crate) id: u32,
+    pub(crate) plan: Plan,
+}
+
+/// Reads a resource under one view.
+pub(crate) struct Reader {
+    planned: Vec<Planned>,
+    untouched: bool,
+    decompressed_bytes_max: usize,
+    scratches: Arc<Scratches>,
+}
+
+/// What of a partition's records leaves.
+#[derive(Debug, Default)]
+pub(crate) struct ProjectedPartition {
+    pub(crate) records: Bytes,
+    pub(crate) delivered: Delivered,
+    /// The last offset that was read; `None` when there was no whole batch.
+    pub(crate) covered_to: Option<i64>,
+    /// The schema ids that the delivered records carry.
+    pub(crate) schemas: Vec<u32>,
+}
+
+/// A partition's records on their way to the projection.
+pub(crate) struct Share {
+    pub(crate) topic: usize,
+    pub(crate) partition: i32,
+    pub(crate) fetch_offset: i64,
+    pub(crate) records: Bytes,
+    pub(crate) permit: Arc<ReadPermit>,
+    pub(crate) reader: Arc<Reader>,
+}
+
+/// One topic's part of a projected response: what is delivered of each partition.
+pub(crate) type ProjectedTopic = (Arc<Resource>, Arc<ReadPermit>, Vec<(i32, ProjectedPartition)>);
+
+/// A response that holds exactly what the views allow, and has not left: only [`crate::record::record`] turns it into
+/// something that can be sent.
+pub(crate) struct Projected {
+    pub(crate) response: FetchResponse,
+    pub(crate) caller: Caller,
+    pub(crate) topics: Vec<ProjectedTopic>,
+}
+
+impl Projected {
+    pub(crate) fn new(response: FetchResponse, caller: Caller, topics: Vec<ProjectedTopic>) -> Self {
+        Self { response, caller, topics }
+    }
+}
+
+impl Reader {
+    pub(crate) fn new(
+        planned: Vec<Planned>,
+        untouched: bool,
+        decompressed_bytes_max: usize,
+        scratches: Arc<Scratches>,
+    ) -> Self {
+        Self { planned, untouched, decompressed_bytes_max, scratches }
+    }
+
+    /// Projects a partition's records from the fetch offset on. The permit is the proof that they may be read.
+    pub(crate) fn project(
+        &self,
+        _permit: &ReadPermit,
+        records: &Bytes,
+        fetch_offset: i64,
+    ) -> Result<ProjectedPartition, Fault> {
+        let options = RewriteOptions {
+            fetch_offset,
+            codec: Compression::Lz4,
+            decompressed_bytes_max: self.decompressed_bytes_max,
+        };
+        if self.untouched {
+            let passed = self.scratches.with(|scratch| pass_through(records, &options, scratch));
+            let passed = passed.map_err(|error| match error {
+                RewriteError::Batch { source, .. } => Fault::Batch(source),
+                RewriteError::Record { source, .. } => match source {},
+            })?;
+            return Ok(ProjectedPartition {
+                records: passed.bytes,
+                delivered: passed.delivered,
+                covered_to: passed.covered_to,
+                schemas: Vec::new(),
+            });
+        }
+        let mut schemas = Vec::new();
+        let mut each = |record: &Record<'_>, out: &mut RecordOut| self.record(record, out, &mut schemas);
+        let rewritten = self.scratches.with(|scratch| rewrite(records, &options, scratch, &mut each));
+        let rewritten = rewritten.map_err(|error| match error {
+            RewriteError::Batch { source, .. } => Fault::Batch(source),
+            RewriteError::Record { offset, source } => Fault::Record { offset, source },
+        })?;
+        Ok(ProjectedPartition {
+            records: rewritten.bytes,
+            delivered: rewritten.delivered,
+            covered_to: rewritten.covered_to,
+            schemas,
+        })
+    }
+
+    /// One record: out as the view has it, out as a deletion when it has left the filter, or not out.
+    fn record(
+        &self,
+        record: &Record<'_>,
+        out: &mut RecordOut,
+        schemas: &mut Vec<u32>,
+    ) -> Result<Disposition, RecordFault> {
+        let after = record.value.map(frame::split).transpose()?;
+        let written = match after {
+            None => None,
+            Some((id, body)) => {
+                let planned = self.planned(id)?;
+                planned.plan.matches(body)?.then_some((planned, body))
+            }
+        };
+        match written {
+            Some((planned, body)) => {
+                out.value = Part::Written;
+                frame::put(planned.id, &mut out.value_bytes);
+                planned.plan.project(body, &mut out.value_bytes)?;
+                if schemas.last() != Some(&planned.id) && !schemas.contains(&planned.id) {
+                    schemas.push(planned.id);
+                }
+            }
+            None => {
+                if !self.was_visible(record)? {
+                    return Ok(Disposition::Drop);
+                }
+                out.value = Part::Null;
+            }
+        }
+        let newest = self.planned.last().ok_or(RecordFault::Schema(0))?;
+        out.key = Part::Written;
+        newest.plan.key(record.key.ok_or(RecordFault::NoKey)?, &mut out.key_bytes);
+        out.headers = LEAVING;
+        Ok(Disposition::Deliver)
+    }
+
+    /// Whether the row before this record passed the filter. Without a filter every row did.
+    fn was_visible(&self, record: &Record<'_>) -> Result<bool, RecordFault> {
+        if self.planned.iter().all(|planned| !planned.plan.has_filter()) {
+            return Ok(true);
+        }
+        let before = record.headers.find(BEFORE).and_then(|header| header.value).unwrap_or_default();
+        if before.is_empty() {
+            return Ok(false);
+        }
+        let (id, body) = frame::split(before)?;
+        Ok(self.planned(id)?.plan.matches(body)?)
+    }
+
+    fn planned(&self, writer: u32) -> Result<&Planned, RecordFault> {
+        self.planned.iter().find(|planned| planned.writer == writer).ok_or(RecordFault::Schema(writer))
+    }
+}

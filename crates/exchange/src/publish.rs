@@ -1,0 +1,290 @@
+//! Publishing: every record checked before anything is appended, and recorded before it is acknowledged.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use shuniu_broker::Connection;
+use shuniu_model::Resource;
+use shuniu_policy::PublishPermit;
+use shuniu_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use shuniu_wire::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
+use shuniu_wire::messages::{ProduceRequest, ProduceResponse, ResponseError, StrBytes};
+
+use crate::access::{TopicRef, topic_name};
+use crate::caller::Caller;
+use crate::check::{Accepted, Inspector, Refusal};
+use crate::hub::Hub;
+use crate::record::published;
+use crate::session::Closed;
+
+/// A refused batch names this many of its broken records at most.
+pub(crate) const RECORD_ERRORS_MAX: usize = 100;
+
+/// Publishes for a caller: checks, appends, records, answers. A refused batch is refused whole, and the answer says
+/// which of its records broke which rule.
+pub(crate) async fn produce(
+    hub: &Arc<Hub>,
+    caller: &Caller,
+    connection: &dyn Connection,
+    request: ProduceRequest,
+) -> Result<ProduceResponse, Closed> {
+    let access = match hub.access(caller).await {
+        Ok(access) => access,
+        Err(stale) => return Ok(all_failed(&request, ResponseError::KafkaStorageError, &stale.to_string())),
+    };
+    let mut asked = Vec::new();
+    for topic in request.topic_data {
+        let named = TopicRef::of(&topic.name, topic.topic_id);
+        match access.publish(&named) {
+            Ok((resource, permit)) => {
+                let inspector = hub.plans.inspector(&resource).map_err(|fault| Closed::new(fault.to_string()))?;
+                asked.push(Asked::granted(topic, resource, permit, inspector));
+            }
+            Err(denial) => {
+                hub.refused(caller, "produce", &named.to_string(), &denial);
+                let text = denial.to_string();
+                asked.push(Asked::refused(topic, ResponseError::TopicAuthorizationFailed, &text));
+            }
+        }
+    }
+    let asked = inspect_all(asked).await?;
+    for topic in &asked {
+        topic.note_refusals(hub, caller);
+    }
+    let upstream = upstream_request(&asked, request.timeout_ms);
+    let appended = match upstream {
+        None => ProduceResponse::default(),
+        Some(upstream) => {
+            let response = connection.call(upstream.into()).await;
+            ProduceResponse::try_from(response.map_err(|error| Closed::upstream("produce", &error))?)
+                .map_err(|other| Closed::mismatch("produce", &other))?
+        }
+    };
+    finish(hub, caller, asked, appended).await
+}
+
+/// One topic of the request.
+struct Asked {
+    topic: TopicProduceData,
+    granted: Option<(Arc<Resource>, PublishPermit, Arc<Inspector>)>,
+    partitions: Vec<Partition>,
+}
+
+/// One partition of the request: the batch, and what became of it so far.
+struct Partition {
+    index: i32,
+    records: Bytes,
+    verdict: Verdict,
+}
+
+enum Verdict {
+    Unread,
+    Accepted(Accepted),
+    Refused { error: ResponseError, refusal: Refusal },
+}
+
+impl Asked {
+    fn granted(
+        mut topic: TopicProduceData,
+        resource: Arc<Resource>,
+        permit: PublishPermit,
+        inspector: Arc<Inspector>,
+    ) -> Self {
+        let partitions = std::mem::take(&mut topic.partition_data).into_iter().map(Partition::unread).collect();
+        Self { topic, granted: Some((resource, permit, inspector)), partitions }
+    }
+
+    fn refused(mut topic: TopicProduceData, error: ResponseError, text: &str) -> Self {
+        let partitions = std::mem::take(&mut topic.partition_data)
+            .into_iter()
+            .map(|data| Partition {
+                index: data.index,
+                records: Bytes::new(),
+                verdict: Verdict::Refused { error, refusal: Refusal::whole("not-granted", text.to_owned()) },
+            })
+            .collect();
+        Self { topic, granted: None, partitions }
+    }
+
+    fn inspect(&mut self) {
+        let Some((_, permit, inspector)) = &self.granted else { return };
+        for partition in &mut self.partitions {
+            partition.verdict = match inspector.inspect(permit, &partition.records) {
+                Ok(accepted) => Verdict::Accepted(accepted),
+                Err(refusal) => Verdict::Refused { error: refusal.error(), refusal },
+            };
+        }
+    }
+
+    fn note_refusals(&self, hub: &Hub, caller: &Caller) {
+        let Some((resource, ..)) = &self.granted else { return };
+        for partition in &self.partitions {
+            if let Verdict::Refused { refusal, .. } = &partition.verdict {
+                hub.refused_records(caller, &resource.name, refusal);
+            }
+        }
+    }
+}
+
+impl Partition {
+    fn unread(data: PartitionProduceData) -> Self {
+        Self { index: data.index, records: data.records.unwrap_or_default(), verdict: Verdict::Unread }
+    }
+}
+
+/// Reads every record of the request on a blocking thread when there is much to read.
+async fn inspect_all(mut asked: Vec<Asked>) -> Result<Vec<Asked>, Closed> {
+    const INLINE_BYTES_MAX: usize = 32 * 1024;
+    let bytes: usize =
+        asked.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.records.len()).sum();
+    let mut work = move || {
+        asked.iter_mut().for_each(Asked::inspect);
+        asked
+    };
+    if bytes <= INLINE_BYTES_MAX {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|error| Closed::new(format!("inspection stopped: {error}")))
+}
+
+/// The accepted batches, to be acknowledged by every in-sync replica.
+fn upstream_request(asked: &[Asked], timeout_ms: i32) -> Option<ProduceRequest> {
+    let topics: Vec<TopicProduceData> = asked
+        .iter()
+        .filter_map(|topic| {
+            let (resource, ..) = topic.granted.as_ref()?;
+            let partitions: Vec<PartitionProduceData> = topic
+                .partitions
+                .iter()
+                .filter(|partition| matches!(partition.verdict, Verdict::Accepted(_)))
+                .map(|partition| {
+                    PartitionProduceData::default()
+                        .with_index(partition.index)
+                        .with_records(Some(partition.records.clone()))
+                })
+                .collect();
+            (!partitions.is_empty()).then(|| {
+                TopicProduceData::default()
+                    .with_name(topic_name(&resource.name))
+                    .with_topic_id(topic.topic.topic_id)
+                    .with_partition_data(partitions)
+            })
+        })
+        .collect();
+    (!topics.is_empty())
+        .then(|| ProduceRequest::default().with_acks(-1).with_timeout_ms(timeout_ms).with_topic_data(topics))
+}
+
+/// Records what was appended and puts the answer together. The records are durable by now: when the audit log cannot
+/// take the entry, the client gets a retriable error instead of an acknowledgement, and its retry (a duplicate for the
+/// record store) makes the entry.
+async fn finish(
+    hub: &Arc<Hub>,
+    caller: &Caller,
+    asked: Vec<Asked>,
+    appended: ProduceResponse,
+) -> Result<ProduceResponse, Closed> {
+    let mut drafts = Vec::new();
+    let mut response = ProduceResponse::default()
+        .with_throttle_time_ms(appended.throttle_time_ms)
+        .with_node_endpoints(appended.node_endpoints);
+    for topic in asked {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for partition in &topic.partitions {
+            partitions.push(match &partition.verdict {
+                Verdict::Refused { error, refusal } => refused(partition.index, *error, refusal),
+                Verdict::Unread => return Err(Closed::new("a batch was not inspected")),
+                Verdict::Accepted(accepted) => {
+                    let Some((resource, permit, _)) = &topic.granted else {
+                        return Err(Closed::new("a batch was accepted without a permit"));
+                    };
+                    let answer = answer_for(&appended.responses, resource, partition.index)
+                        .ok_or_else(|| Closed::new("the record store left a partition out of its answer"))?;
+                    if answer.error_code == 0 {
+                        drafts.extend(published(hub, caller, permit, resource, partition.index, &answer, accepted)?);
+                    }
+                    answer
+                }
+            });
+        }
+        response.responses.push(
+            TopicProduceResponse::default()
+                .with_name(topic.topic.name)
+                .with_topic_id(topic.topic.topic_id)
+                .with_partition_responses(partitions),
+        );
+    }
+    if drafts.is_empty() {
+        return Ok(response);
+    }
+    if let Err(error) = hub.audit.append_all(drafts).await {
+        tracing::error!(%error, system = %caller.system, "published records are not acknowledged: the audit log is down");
+        unacknowledge(&mut response);
+    }
+    Ok(response)
+}
+
+fn answer_for(
+    responses: &[TopicProduceResponse],
+    resource: &Resource,
+    index: i32,
+) -> Option<PartitionProduceResponse> {
+    responses
+        .iter()
+        .find(|topic| {
+            topic.name.as_str() == resource.name.as_str()
+                || resource.topic_id.is_some_and(|id| id.0 == *topic.topic_id.as_bytes())
+        })?
+        .partition_responses
+        .iter()
+        .find(|partition| partition.index == index)
+        .cloned()
+}
+
+fn unacknowledge(response: &mut ProduceResponse) {
+    for partition in response.responses.iter_mut().flat_map(|topic| &mut topic.partition_responses) {
+        if partition.error_code == 0 {
+            partition.error_code = ResponseError::KafkaStorageError.code();
+            partition.error_message =
+                Some(StrBytes::from_static_str("the audit log cannot be written: send the batch again"));
+        }
+    }
+}
+
+fn refused(index: i32, error: ResponseError, refusal: &Refusal) -> PartitionProduceResponse {
+    let records = refusal
+        .records
+        .iter()
+        .take(RECORD_ERRORS_MAX)
+        .map(|record| {
+            BatchIndexAndErrorMessage::default()
+                .with_batch_index(record.index)
+                .with_batch_index_error_message(Some(StrBytes::from_string(record.message.clone())))
+        })
+        .collect();
+    PartitionProduceResponse::default()
+        .with_index(index)
+        .with_error_code(error.code())
+        .with_base_offset(-1)
+        .with_record_errors(records)
+        .with_error_message(Some(StrBytes::from_string(refusal.message.clone())))
+}
+
+fn all_failed(request: &ProduceRequest, error: ResponseError, text: &str) -> ProduceResponse {
+    let topics = request
+        .topic_data
+        .iter()
+        .map(|topic| {
+            let refusal = Refusal::whole("policy-stale", text.to_owned());
+            TopicProduceResponse::default()
+                .with_name(topic.name.clone())
+                .with_topic_id(topic.topic_id)
+                .with_partition_responses(
+                    topic.partition_data.iter().map(|data| refused(data.index, error, &refusal)).collect(),
+                )
+        })
+        .collect();
+    ProduceResponse::default().with_responses(topics)
+}
