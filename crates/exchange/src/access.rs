@@ -1,5 +1,6 @@
 //! What one caller may do with a topic at this moment.
 
+use std::fmt;
 use std::sync::Arc;
 
 use shuniu_model::{Mode, Resource, ResourceName, Timestamp, TopicId};
@@ -19,6 +20,15 @@ impl TopicRef {
     /// Requests carry both fields; the one that the version lacks is empty.
     pub(crate) fn of(name: &TopicName, id: uuid::Uuid) -> Self {
         if name.is_empty() { Self::Id(id) } else { Self::Name(name.clone()) }
+    }
+}
+
+impl fmt::Display for TopicRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(&name.chars().take(249).collect::<String>()),
+            Self::Id(id) => write!(f, "{id}"),
+        }
     }
 }
 
@@ -43,21 +53,22 @@ impl Access {
 
     /// The permit to read a topic through a Kafka client.
     pub(crate) fn read(&self, topic: &TopicRef) -> Result<(Arc<Resource>, ReadPermit), Box<Denial>> {
-        let resource = self.resource(topic).ok_or_else(|| Box::new(self.unknown(topic)))?;
+        let resource = self.resource(topic).ok_or_else(|| Box::new(unknown(topic)))?;
         let action = Action::Read { resource: &resource.name, mode: Mode::Subscribe };
         match decide(&self.snapshot, &self.principal, action, self.now) {
             Ok(Permit::Read(permit)) => Ok((resource, permit)),
-            Ok(_) => Err(Box::new(self.unknown(topic))),
+            Ok(_) => Err(Box::new(unknown(topic))),
             Err(denial) => Err(Box::new(denial)),
         }
     }
 
     /// The permit to publish to a topic.
     pub(crate) fn publish(&self, topic: &TopicRef) -> Result<(Arc<Resource>, PublishPermit), Box<Denial>> {
-        let resource = self.resource(topic).ok_or_else(|| Box::new(self.unknown(topic)))?;
-        match decide(&self.snapshot, &self.principal, Action::Publish { resource: &resource.name }, self.now) {
+        let resource = self.resource(topic).ok_or_else(|| Box::new(unknown(topic)))?;
+        match decide(&self.snapshot, &self.principal, Action::Publish { resource: &resource.name }, self.now)
+        {
             Ok(Permit::Publish(permit)) => Ok((resource, permit)),
-            Ok(_) => Err(Box::new(self.unknown(topic))),
+            Ok(_) => Err(Box::new(unknown(topic))),
             Err(denial) => Err(Box::new(denial)),
         }
     }
@@ -82,14 +93,10 @@ impl Access {
     pub(crate) fn publishes(&self) -> bool {
         self.snapshot.resources().any(|resource| resource.publishing_system == self.principal.system)
     }
+}
 
-    fn unknown(&self, topic: &TopicRef) -> Denial {
-        let name = match topic {
-            TopicRef::Name(name) => name.to_string(),
-            TopicRef::Id(id) => id.to_string(),
-        };
-        Denial::unknown_resource(&name)
-    }
+fn unknown(topic: &TopicRef) -> Denial {
+    Denial::unknown_resource(&topic.to_string())
 }
 
 /// A resource's topic.

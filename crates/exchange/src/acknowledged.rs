@@ -55,10 +55,9 @@ impl Acknowledged {
             }
             let noted = waiting.entry(commits).or_default();
             for partition in &topic.partitions {
-                let accepted = answer
-                    .partitions
-                    .iter()
-                    .any(|answer| answer.partition_index == partition.partition_index && answer.error_code == 0);
+                let accepted = answer.partitions.iter().any(|answer| {
+                    answer.partition_index == partition.partition_index && answer.error_code == 0
+                });
                 if accepted && partition.committed_offset > 0 {
                     let to = noted.entry(partition.partition_index).or_insert(0);
                     *to = (*to).max(partition.committed_offset);
@@ -101,7 +100,8 @@ async fn write(hub: &Hub) {
                 group: commits.group,
                 ranges,
             };
-            Draft::acknowledged(hub.actor(&commits.caller), acknowledgement).from_source(commits.caller.source)
+            Draft::acknowledged(hub.actor(&commits.caller), acknowledgement)
+                .from_source(commits.caller.source)
         })
         .collect();
     if drafts.is_empty() {

@@ -73,7 +73,9 @@ impl Refusal {
 impl From<BatchError> for Refusal {
     fn from(error: BatchError) -> Self {
         let (code, kafka) = match error {
-            BatchError::Crc { .. } | BatchError::Length { .. } => ("batch-corrupt", ResponseError::CorruptMessage),
+            BatchError::Crc { .. } | BatchError::Length { .. } => {
+                ("batch-corrupt", ResponseError::CorruptMessage)
+            }
             BatchError::Magic { .. } => ("message-format", ResponseError::UnsupportedForMessageFormat),
             BatchError::Bomb { .. } => ("batch-too-large", ResponseError::RecordListTooLarge),
             BatchError::Codec { .. } => ("compression-unknown", ResponseError::UnsupportedCompressionType),
@@ -212,7 +214,9 @@ impl Inspector {
                     .to_owned());
             }
             if record.value.is_none() && self.resource.before_on_deletions() {
-                return Err("header `before` is missing: a deletion carries the row that it deletes".to_owned());
+                return Err(
+                    "header `before` is missing: a deletion carries the row that it deletes".to_owned()
+                );
             }
         }
         Ok(before)
@@ -222,8 +226,8 @@ impl Inspector {
     fn framed(&self, value: &[u8], record_key: &[u8], checked: &mut Checked) -> Result<u32, String> {
         let (id, body) = frame::split(value).map_err(|error| error.to_string())?;
         let checker = self.checkers.iter().find(|(known, _)| *known == id).map(|(_, checker)| checker);
-        let checker = checker
-            .ok_or_else(|| format!("schema id {id} is not a version of `{}`", self.resource.name))?;
+        let checker =
+            checker.ok_or_else(|| format!("schema id {id} is not a version of `{}`", self.resource.name))?;
         checker.check(body, checked).map_err(|breach| breach.to_string())?;
         if checked.key() != record_key {
             return Err(format!("the record's key is not its item `{}`", self.resource.key));

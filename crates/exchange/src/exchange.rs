@@ -70,7 +70,8 @@ impl Exchange {
     /// # Errors
     /// When the record store cannot be reached.
     pub async fn session(&self, caller: Caller, node: NodeId) -> Result<Session, Closed> {
-        let upstream = self.upstream.connect(node).await.map_err(|error| Closed::upstream("connect", &error))?;
+        let upstream =
+            self.upstream.connect(node).await.map_err(|error| Closed::upstream("connect", &error))?;
         Ok(Session::new(Arc::clone(&self.hub), caller, upstream))
     }
 
@@ -169,7 +170,9 @@ impl Exchange {
             let up_to = last.id;
             let drafts = rows
                 .iter()
-                .map(|row| serde_json::from_str(&row.draft).map_err(|error| format!("row {}: {error}", row.id)))
+                .map(|row| {
+                    serde_json::from_str(&row.draft).map_err(|error| format!("row {}: {error}", row.id))
+                })
                 .collect::<Result<Vec<Draft>, String>>()?;
             self.hub.audit.append_all(drafts).await.map_err(|error| error.to_string())?;
             // A crash here leaves the rows: they stand on the log twice then, which says nothing false.

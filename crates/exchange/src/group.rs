@@ -6,10 +6,10 @@
 //! answered as "none", because it says nothing about what this view has delivered.
 
 use shuniu_model::{SystemId, ViewDigest};
+use shuniu_wire::Request;
 use shuniu_wire::messages::{
     FindCoordinatorRequest, FindCoordinatorResponse, GroupId, OffsetFetchResponse, StrBytes,
 };
-use shuniu_wire::Request;
 
 /// Kafka's bound on a group id is the topic's (249); the prefix takes up to 49 of it.
 const GROUP_ID_BYTES_MAX: usize = 200;

@@ -55,7 +55,12 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(settings: Settings, policy: PolicyWatch, audit: AuditLog, keys: Arc<dyn KeyRing>) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        policy: PolicyWatch,
+        audit: AuditLog,
+        keys: Arc<dyn KeyRing>,
+    ) -> Self {
         let plans = Plans::new(Arc::clone(&keys), settings.decompressed_bytes_max);
         Self {
             settings,
@@ -89,7 +94,8 @@ impl Hub {
                 }
             }
             let ends_at = permits.iter().map(|permit| permit.grant().ends_at).min();
-            let wait = ends_at.map_or(Duration::from_secs(3_600), |ends_at| until(self.policy.now(), ends_at));
+            let wait =
+                ends_at.map_or(Duration::from_secs(3_600), |ends_at| until(self.policy.now(), ends_at));
             tokio::select! {
                 changed = changes.changed() => {
                     if changed.is_err() {
@@ -144,7 +150,13 @@ impl Hub {
     }
 
     /// Records a refusal that a door made by itself.
-    pub(crate) fn refused_at_door(&self, caller: &Caller, api: Option<ApiKey>, code: &'static str, detail: &str) {
+    pub(crate) fn refused_at_door(
+        &self,
+        caller: &Caller,
+        api: Option<ApiKey>,
+        code: &'static str,
+        detail: &str,
+    ) {
         let asked = api.map_or_else(|| "unknown api".to_owned(), |api| format!("{api:?}").to_lowercase());
         self.refuse(caller, asked, code, detail.to_owned(), None);
     }

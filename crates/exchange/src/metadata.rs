@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use shuniu_wire::messages::ResponseError;
 use shuniu_wire::messages::describe_configs_response::DescribeConfigsResult;
 use shuniu_wire::messages::metadata_request::MetadataRequestTopic;
 use shuniu_wire::messages::metadata_response::MetadataResponseTopic;
 use shuniu_wire::messages::{
     DescribeConfigsRequest, DescribeConfigsResponse, MetadataRequest, MetadataResponse, StrBytes, TopicName,
 };
-use shuniu_wire::messages::ResponseError;
 
 use crate::access::{Access, TopicRef};
 
@@ -22,7 +22,10 @@ const READABLE: [&str; 4] =
 /// Splits a Metadata request: what goes upstream, and the answers for topics that the caller may not see.
 ///
 /// A topic that does not exist and one that is not granted get the same answer.
-pub(crate) fn visible(access: &Access, request: &MetadataRequest) -> (MetadataRequest, Vec<MetadataResponseTopic>) {
+pub(crate) fn visible(
+    access: &Access,
+    request: &MetadataRequest,
+) -> (MetadataRequest, Vec<MetadataResponseTopic>) {
     let mut refused = Vec::new();
     let mut names: BTreeSet<TopicName> = BTreeSet::new();
     match &request.topics {
@@ -38,13 +41,17 @@ pub(crate) fn visible(access: &Access, request: &MetadataRequest) -> (MetadataRe
             }
         }
     }
-    let topics = names.into_iter().map(|name| MetadataRequestTopic::default().with_name(Some(name))).collect();
+    let topics =
+        names.into_iter().map(|name| MetadataRequestTopic::default().with_name(Some(name))).collect();
     let upstream = MetadataRequest::default().with_topics(Some(topics)).with_allow_auto_topic_creation(false);
     (upstream, refused)
 }
 
 /// Adds the refused topics and takes out what would tell of others.
-pub(crate) fn finish(mut response: MetadataResponse, refused: Vec<MetadataResponseTopic>) -> MetadataResponse {
+pub(crate) fn finish(
+    mut response: MetadataResponse,
+    refused: Vec<MetadataResponseTopic>,
+) -> MetadataResponse {
     for topic in &mut response.topics {
         topic.is_internal = false;
         topic.topic_authorized_operations = i32::MIN;
@@ -102,7 +109,9 @@ pub(crate) fn describable(
             let wanted = resource.configuration_keys.take();
             let keys = READABLE
                 .iter()
-                .filter(|key| wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|name| &name.as_str() == *key)))
+                .filter(|key| {
+                    wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|name| &name.as_str() == *key))
+                })
                 .map(|key| StrBytes::from_static_str(key))
                 .collect();
             upstream.resources.push(resource.with_configuration_keys(Some(keys)));

@@ -1,11 +1,12 @@
 //! Offsets: by time, by leader epoch, and a group's own, each topic only under a grant in force.
 
 use shuniu_wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
-use shuniu_wire::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+use shuniu_wire::messages::offset_commit_response::{
+    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
 use shuniu_wire::messages::offset_fetch_request::OffsetFetchRequestTopics;
 use shuniu_wire::messages::offset_fetch_response::{
     OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
-    OffsetFetchResponseTopics,
 };
 use shuniu_wire::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
 use shuniu_wire::messages::{
@@ -19,7 +20,10 @@ use crate::group::{stamp, unstamp};
 const DENIED: i16 = ResponseError::TopicAuthorizationFailed.code();
 
 /// Takes the topics that the caller may not see out of the request, and answers them.
-pub(crate) fn list_offsets(access: &Access, request: &mut ListOffsetsRequest) -> Vec<ListOffsetsTopicResponse> {
+pub(crate) fn list_offsets(
+    access: &Access,
+    request: &mut ListOffsetsRequest,
+) -> Vec<ListOffsetsTopicResponse> {
     let mut refused = Vec::new();
     request.topics.retain(|topic| {
         if access.visible(&TopicRef::Name(topic.name.clone())).is_some() {
@@ -186,6 +190,7 @@ pub(crate) fn flatten(mut response: OffsetFetchResponse) -> OffsetFetchResponse 
 mod tests {
     use super::*;
     use shuniu_model::ViewDigest;
+    use shuniu_wire::messages::offset_fetch_response::OffsetFetchResponseTopics;
 
     #[test]
     fn an_offset_of_another_view_or_of_no_grant_is_not_told() {

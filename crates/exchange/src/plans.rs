@@ -83,14 +83,18 @@ impl Plans {
             let schemas = schemas(resource)?;
             let newest = schemas.last().ok_or_else(|| Uncompiled::NoVersion(resource.name.clone()))?;
             // The whole view makes no pseudonyms, so it needs no key.
-            let master =
-                if view.is_whole() { [0; 32] } else { self.keys.pseudonym_master(view.pseudonym().master_version)? };
+            let master = if view.is_whole() {
+                [0; 32]
+            } else {
+                self.keys.pseudonym_master(view.pseudonym().master_version)?
+            };
             let pseudonym = PseudonymKey::derive(&master, view.pseudonym());
             let mut planned = Vec::with_capacity(schemas.len());
             for (version, schema) in resource.versions.iter().zip(&schemas) {
-                let plan = Plan::compile(schema, newest, &resource.key, view, &pseudonym).map_err(|source| {
-                    Uncompiled::Plan { resource: resource.name.clone(), view: view.digest(), source }
-                })?;
+                let plan =
+                    Plan::compile(schema, newest, &resource.key, view, &pseudonym).map_err(|source| {
+                        Uncompiled::Plan { resource: resource.name.clone(), view: view.digest(), source }
+                    })?;
                 let id = if view.is_whole() {
                     version.id
                 } else {
@@ -156,7 +160,11 @@ impl<K, V> Default for Cache<K, V> {
 }
 
 impl<K: Eq + Hash, V> Cache<K, V> {
-    fn get_or_make(&self, key: K, make: impl FnOnce() -> Result<V, Uncompiled>) -> Result<Arc<V>, Uncompiled> {
+    fn get_or_make(
+        &self,
+        key: K,
+        make: impl FnOnce() -> Result<V, Uncompiled>,
+    ) -> Result<Arc<V>, Uncompiled> {
         if let Some(made) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(Arc::clone(made));
         }

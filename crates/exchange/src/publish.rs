@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use shuniu_broker::Connection;
+use shuniu_ledger::SubjectKey;
 use shuniu_model::Resource;
 use shuniu_policy::PublishPermit;
 use shuniu_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -39,17 +40,19 @@ pub(crate) async fn produce(
         let named = TopicRef::of(&topic.name, topic.topic_id);
         match access.publish(&named) {
             Ok((resource, permit)) => {
-                let inspector = hub.plans.inspector(&resource).map_err(|fault| Closed::new(fault.to_string()))?;
+                let inspector =
+                    hub.plans.inspector(&resource).map_err(|fault| Closed::new(fault.to_string()))?;
                 asked.push(Asked::granted(topic, resource, permit, inspector));
             }
             Err(denial) => {
-                hub.refused(caller, "produce", &named.to_string(), &denial);
+                hub.refused(caller, &format!("produce {named}"), &denial);
                 let text = denial.to_string();
                 asked.push(Asked::refused(topic, ResponseError::TopicAuthorizationFailed, &text));
             }
         }
     }
-    let asked = inspect_all(asked).await?;
+    let key = hub.subject_key().map_err(|error| Closed::new(error.to_string()))?;
+    let asked = inspect_all(asked, key).await?;
     for topic in &asked {
         topic.note_refusals(hub, caller);
     }
@@ -92,7 +95,8 @@ impl Asked {
         permit: PublishPermit,
         inspector: Arc<Inspector>,
     ) -> Self {
-        let partitions = std::mem::take(&mut topic.partition_data).into_iter().map(Partition::unread).collect();
+        let partitions =
+            std::mem::take(&mut topic.partition_data).into_iter().map(Partition::unread).collect();
         Self { topic, granted: Some((resource, permit, inspector)), partitions }
     }
 
@@ -108,10 +112,10 @@ impl Asked {
         Self { topic, granted: None, partitions }
     }
 
-    fn inspect(&mut self) {
+    fn inspect(&mut self, key: &SubjectKey) {
         let Some((_, permit, inspector)) = &self.granted else { return };
         for partition in &mut self.partitions {
-            partition.verdict = match inspector.inspect(permit, &partition.records) {
+            partition.verdict = match inspector.inspect(permit, key, &partition.records) {
                 Ok(accepted) => Verdict::Accepted(accepted),
                 Err(refusal) => Verdict::Refused { error: refusal.error(), refusal },
             };
@@ -135,18 +139,20 @@ impl Partition {
 }
 
 /// Reads every record of the request on a blocking thread when there is much to read.
-async fn inspect_all(mut asked: Vec<Asked>) -> Result<Vec<Asked>, Closed> {
+async fn inspect_all(mut asked: Vec<Asked>, key: Arc<SubjectKey>) -> Result<Vec<Asked>, Closed> {
     const INLINE_BYTES_MAX: usize = 32 * 1024;
     let bytes: usize =
         asked.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.records.len()).sum();
-    let mut work = move || {
-        asked.iter_mut().for_each(Asked::inspect);
+    let work = move || {
+        asked.iter_mut().for_each(|topic| topic.inspect(&key));
         asked
     };
     if bytes <= INLINE_BYTES_MAX {
         return Ok(work());
     }
-    tokio::task::spawn_blocking(work).await.map_err(|error| Closed::new(format!("inspection stopped: {error}")))
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Closed::new(format!("inspection stopped: {error}")))
 }
 
 /// The accepted batches, to be acknowledged by every in-sync replica.
@@ -203,7 +209,7 @@ async fn finish(
                     let answer = answer_for(&appended.responses, resource, partition.index)
                         .ok_or_else(|| Closed::new("the record store left a partition out of its answer"))?;
                     if answer.error_code == 0 {
-                        drafts.extend(published(hub, caller, permit, resource, partition.index, &answer, accepted)?);
+                        drafts.push(published(caller, permit, resource, partition.index, &answer, accepted)?);
                     }
                     answer
                 }

@@ -32,7 +32,13 @@ pub(crate) async fn fetch(
 ) -> Result<Projected, Closed> {
     let access = match hub.access(caller).await {
         Ok(access) => access,
-        Err(_stale) => return Ok(Projected::refused(all_failed(&request, ResponseError::KafkaStorageError))),
+        Err(_stale) => {
+            return Ok(Projected::new(
+                all_failed(&request, ResponseError::KafkaStorageError),
+                caller.clone(),
+                Vec::new(),
+            ));
+        }
     };
     let mut scan = Scan::new(hub, caller, &access, &request)?;
     let deadline = Instant::now() + wait_bounded(hub, request.max_wait_ms);
@@ -88,24 +94,19 @@ struct Scan {
 }
 
 impl Scan {
-    fn new(
-        hub: &Arc<Hub>,
-        caller: &Caller,
-        access: &Access,
-        request: &FetchRequest,
-    ) -> Result<Self, Closed> {
+    fn new(hub: &Arc<Hub>, caller: &Caller, access: &Access, request: &FetchRequest) -> Result<Self, Closed> {
         let mut scan = Self { granted: Vec::new(), refused: Vec::new() };
         for topic in &request.topics {
             let named = TopicRef::of(&topic.topic, topic.topic_id);
             let (resource, permit) = match access.read(&named) {
                 Ok(found) => found,
                 Err(denial) => {
-                    hub.refused(caller, "fetch", &named.to_string(), &denial);
+                    hub.refused(caller, &format!("fetch {named}"), &denial);
                     scan.refused.push(failed(topic, ResponseError::TopicAuthorizationFailed));
                     continue;
                 }
             };
-            let reader = match hub.plans.reader(&access.snapshot, &resource, &permit) {
+            let reader = match hub.plans.reader(&access.snapshot, &permit) {
                 Ok(reader) => reader,
                 Err(fault) => {
                     // The grant was checked when it was written: this is the hub's own fault, and nothing leaves.
@@ -180,19 +181,18 @@ impl Scan {
         let mut shares = Vec::new();
         let mut bytes = 0;
         for topic in response.responses {
-            let Some((at, granted)) = self
-                .granted
-                .iter_mut()
-                .enumerate()
-                .find(|(_, granted)| granted.resource.name.as_str() == topic.topic.as_str() || granted.is(topic.topic_id))
-            else {
+            let Some((at, granted)) = self.granted.iter_mut().enumerate().find(|(_, granted)| {
+                granted.resource.name.as_str() == topic.topic.as_str() || granted.is(topic.topic_id)
+            }) else {
                 return Err(Closed::new("the record store answered for a topic that was not asked for"));
             };
             for mut data in topic.partitions {
                 let Some(line) =
                     granted.lines.iter_mut().find(|line| line.wanted.partition == data.partition_index)
                 else {
-                    return Err(Closed::new("the record store answered for a partition that was not asked for"));
+                    return Err(Closed::new(
+                        "the record store answered for a partition that was not asked for",
+                    ));
                 };
                 let records = data.records.take().unwrap_or_default();
                 line.settled = data.error_code != 0;
@@ -219,10 +219,9 @@ impl Scan {
     }
 
     fn place(&mut self, share: &Share, outcome: Result<ProjectedPartition, Fault>) {
-        let line = self
-            .granted
-            .get_mut(share.topic)
-            .and_then(|granted| granted.lines.iter_mut().find(|line| line.wanted.partition == share.partition));
+        let line = self.granted.get_mut(share.topic).and_then(|granted| {
+            granted.lines.iter_mut().find(|line| line.wanted.partition == share.partition)
+        });
         let Some(line) = line else { return };
         match outcome {
             Ok(projected) => {
@@ -247,7 +246,8 @@ impl Scan {
 
     /// Whether there is something to answer with now.
     fn settled(&self) -> bool {
-        !self.refused.is_empty() || self.granted.iter().flat_map(|granted| &granted.lines).any(|line| line.settled)
+        !self.refused.is_empty()
+            || self.granted.iter().flat_map(|granted| &granted.lines).any(|line| line.settled)
     }
 
     fn fail_all(&mut self, error_code: i16) {
@@ -332,7 +332,9 @@ async fn project_all(shares: Vec<Share>, bytes: usize) -> Result<Vec<Outcome>, C
     if bytes <= INLINE_BYTES_MAX {
         return Ok(work());
     }
-    tokio::task::spawn_blocking(work).await.map_err(|error| Closed::new(format!("projection stopped: {error}")))
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Closed::new(format!("projection stopped: {error}")))
 }
 
 fn wait_bounded(hub: &Hub, max_wait_ms: i32) -> Duration {

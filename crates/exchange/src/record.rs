@@ -140,7 +140,8 @@ fn strip(response: &mut FetchResponse, topics: &[crate::project::ProjectedTopic]
 }
 
 fn strip_topic(response: &mut FetchResponse, resource: &Resource, error: ResponseError) {
-    let of_resource = response.responses.iter_mut().filter(|topic| topic.topic.as_str() == resource.name.as_str());
+    let of_resource =
+        response.responses.iter_mut().filter(|topic| topic.topic.as_str() == resource.name.as_str());
     for partition in of_resource.flat_map(|topic| &mut topic.partitions) {
         partition.error_code = error.code();
         partition.records = Some(bytes::Bytes::new());

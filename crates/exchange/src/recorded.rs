@@ -10,6 +10,9 @@ use crate::hub::Hub;
 /// A permission is looked at again before each of these is handed out.
 const CHUNK_BYTES: usize = 1 << 20;
 
+/// The code of a response that is cut because the policy could not be confirmed for too long.
+const POLICY_STALE: &str = "policy-stale";
+
 /// The grant (or the certificate) that the bytes were to leave under is no longer in force: the connection is to be
 /// reset, not closed, so that nothing more of the response arrives.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,9 +40,13 @@ impl Recorded {
     ///
     /// # Errors
     /// [`Withdrawn`] when a grant that the response stands on is no longer in force.
-    pub fn next_chunk(&mut self) -> Result<Option<Bytes>, Withdrawn> {
+    pub async fn next_chunk(&mut self) -> Result<Option<Bytes>, Withdrawn> {
         if self.rest.is_empty() {
             return Ok(None);
+        }
+        // While the policy cannot be confirmed nothing leaves; a response without records needs no permission.
+        if !self.permits.is_empty() && self.hub.policy.fresh().await.is_err() {
+            return Err(Withdrawn { code: POLICY_STALE });
         }
         for permit in &self.permits {
             self.hub.still(permit).map_err(|denial| Withdrawn { code: denial.code().as_str() })?;

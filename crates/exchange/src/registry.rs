@@ -71,10 +71,9 @@ impl Registry {
     /// The version of a subject that says the same as `text`.
     #[must_use]
     pub fn lookup(&self, subject: &str, text: &str) -> Option<RegisteredSchema> {
-        self.versions(subject)
-            .into_iter()
-            .rev()
-            .find(|known| known.text == text || Schema::parse(&known.text).is_ok_and(|schema| schema.same_as(text)))
+        self.versions(subject).into_iter().rev().find(|known| {
+            known.text == text || Schema::parse(&known.text).is_ok_and(|schema| schema.same_as(text))
+        })
     }
 
     fn versions_of(&self, resource: &Arc<Resource>) -> Vec<RegisteredSchema> {

@@ -101,7 +101,7 @@ impl Session {
                 let committed = request.clone();
                 let mut response: shuniu_wire::messages::OffsetCommitResponse =
                     self.ask("offset commit", request).await?;
-                self.hub.acknowledged(&access, &self.caller, &committed, &response);
+                self.hub.acknowledged.note(&access, &self.caller, &committed, &response);
                 response.topics.extend(refused);
                 Ok(response.into())
             }
