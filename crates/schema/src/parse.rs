@@ -172,7 +172,9 @@ impl Parser {
                 let bytes = bytes.unwrap_or(0);
                 match logical {
                     Some("decimal") => self.decimal(object, Some(bytes), scope),
-                    None | Some("uuid" | "duration") => Node::Fixed { bytes },
+                    None => Node::Fixed { bytes },
+                    Some("uuid") if bytes == 16 => Node::Fixed { bytes },
+                    Some("duration") if bytes == 12 => Node::Fixed { bytes },
                     Some(_) => {
                         self.refuse_logical(logical, kind, scope);
                         Node::Fixed { bytes }
@@ -252,7 +254,6 @@ impl Parser {
             ("long", "local-timestamp-micros") => Node::Long(LongKind::Local(Fraction::Micros)),
             ("long", "local-timestamp-nanos") => Node::Long(LongKind::Local(Fraction::Nanos)),
             ("bytes", "decimal") => self.decimal(object, None, scope),
-            ("bytes", "uuid") => Node::Bytes,
             ("string", name) => Node::Text { rule: TextRule::named(name)?, chars_max },
             _ => return None,
         })
