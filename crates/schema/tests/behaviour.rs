@@ -15,6 +15,8 @@ mod blocks;
 mod compatibility;
 #[path = "behaviour/filters.rs"]
 mod filters;
+#[path = "behaviour/hostile.rs"]
+mod hostile;
 #[path = "behaviour/kinds.rs"]
 mod kinds;
 #[path = "behaviour/oracle.rs"]

@@ -16,9 +16,9 @@ fn name(text: &str) -> ItemName {
 fn treatment() -> impl Strategy<Value = Treatment> {
     let rule = (0..3_u32, 0..3_u32).prop_map(|(first, last)| Treatment::Mask(MaskRule { first, last }));
     prop_oneof![
-        3 => Just(Treatment::Keep),
+        2 => Just(Treatment::Keep),
         2 => Just(Treatment::Drop),
-        1 => rule,
+        3 => rule,
         1 => Just(Treatment::Pseudonym),
         1 => (1..4_u32).prop_map(|chars| Treatment::Generalise(Generalisation::Prefix(chars))),
         1 => Just(Treatment::Generalise(Generalisation::Month)),
@@ -31,8 +31,10 @@ fn treatment() -> impl Strategy<Value = Treatment> {
 type Cell = (Kind, Value, Treatment);
 
 fn cell() -> impl Strategy<Value = Cell> {
-    (kinds::kind(), treatment()).prop_flat_map(|(kind, treatment)| {
-        let treatment = if oracle::fits(&kind, &treatment) { treatment } else { Treatment::Keep };
+    let treatments = proptest::collection::vec(treatment(), 3);
+    (kinds::kind(), treatments).prop_flat_map(|(kind, treatments)| {
+        let treatment = treatments.into_iter().find(|treatment| oracle::fits(&kind, treatment));
+        let treatment = treatment.unwrap_or(Treatment::Keep);
         kinds::value(&kind).prop_map(move |value| (kind.clone(), value, treatment.clone()))
     })
 }

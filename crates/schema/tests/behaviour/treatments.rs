@@ -159,3 +159,32 @@ fn the_checker_gives_key_and_subjects_and_names_item_and_rule_of_a_breach() {
         assert!(checker.check(&body[..cut], &mut checked).is_err());
     }
 }
+
+#[test]
+fn a_type_that_is_defined_in_an_item_that_does_not_leave_is_defined_where_it_is_met_first() {
+    let attributes = r#""title_zh": "项", "data_type": "G", "level": 1, "sharing": "conditional""#;
+    let inner = r#"{"type": "enum", "name": "Inner", "namespace": "c", "symbols": ["A"]}"#;
+    let outer = format!(
+        r#"{{"type": "record", "name": "Outer", "fields": [{{"name": "f", "type": {inner}}}, {{"name": "g", "type": "c.Inner"}}]}}"#
+    );
+    let text = format!(
+        r#"{{"type": "record", "name": "Row", "namespace": "a", "fields": [
+            {{"name": "gone", "type": {outer}, {attributes}}},
+            {{"name": "inner", "type": ["null", "c.Inner"], {attributes}}},
+            {{"name": "outer", "type": "Outer", {attributes}}},
+            {{"name": "again", "type": {{"type": "array", "items": "a.Outer"}}, {attributes}}}]}}"#
+    );
+    let schema = Schema::parse(&text).unwrap();
+    let keep = Treatment::Keep;
+    let view = view(&[("inner", keep.clone()), ("outer", keep.clone()), ("again", keep)]);
+    let plan = Plan::compile(&schema, &schema, &name("gone"), &view, &key()).unwrap();
+    let projected: serde_json::Value = serde_json::from_str(plan.projected_schema()).unwrap();
+    let kind = |index: usize| projected["fields"][index]["type"].to_string();
+    assert_eq!(kind(0), r#"["null",{"type":"enum","name":"Inner","namespace":"c","symbols":["A"]}]"#);
+    assert_eq!(
+        kind(1),
+        r#"{"type":"record","name":"Outer","fields":[{"name":"f","type":"c.Inner"},{"name":"g","type":"c.Inner"}]}"#
+    );
+    assert_eq!(kind(2), r#"{"type":"array","items":"a.Outer"}"#);
+    apache_avro::Schema::parse_str(plan.projected_schema()).unwrap();
+}
