@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand.
 
 mod ca;
+mod demo;
 
 use std::process::ExitCode;
 
@@ -16,6 +17,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// See the whole exchange at work on this machine, with real registers, told step by step.
+    Demo(demo::Command),
     /// Make a certificate authority and issue the certificates of systems and of the hub.
     #[command(subcommand)]
     Ca(ca::Command),
@@ -28,6 +31,7 @@ type Failure = Box<dyn std::error::Error>;
 #[must_use]
 pub fn run() -> ExitCode {
     let done = match Arguments::parse().command {
+        Command::Demo(command) => demo::run(command),
         Command::Ca(command) => ca::run(command),
     };
     match done {

@@ -63,7 +63,7 @@ impl Keys {
     ///
     /// # Errors
     /// See [`SecretFileError`].
-    pub fn subjects_of(&self, year: i16) -> Result<SecretKey, SecretFileError> {
+    pub fn subjects_of(&self, year: u16) -> Result<SecretKey, SecretFileError> {
         self.key(&format!("subjects-{year:04}"))
     }
 

@@ -4,6 +4,7 @@ pub mod ca;
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod demo;
 pub mod keys;
 pub mod operator;
 mod secret_file;

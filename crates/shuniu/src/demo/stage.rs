@@ -1,0 +1,98 @@
+//! What the steps share: the folder, the doors, the hub's process, the made-up registers, the narrator.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use super::client::Identity;
+use super::home::{Home, HomeError};
+use super::narrator::Narrator;
+use super::process::{self, Finished, ProcessError, Running};
+use crate::synth::Synth;
+
+/// The ports that a hub has by default, and that the connectors' files name.
+const KAFKA_PORT: u16 = 9093;
+const API_PORT: u16 = 9443;
+
+/// The demonstration under way.
+pub(super) struct Stage {
+    pub(super) narrator: Narrator,
+    pub(super) home: Home,
+    pub(super) synth: Synth,
+    pub(super) doors: Doors,
+    pub(super) hub: Option<Running>,
+    pub(super) real_data: Option<PathBuf>,
+}
+
+/// Where the hub listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Doors {
+    pub(super) kafka: u16,
+    pub(super) api: u16,
+}
+
+impl Doors {
+    /// The usual ports, or free ones where they are taken.
+    pub(super) fn free() -> Self {
+        Self { kafka: free(KAFKA_PORT), api: free(API_PORT) }
+    }
+
+    pub(super) fn kafka_address(self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.kafka))
+    }
+
+    pub(super) fn api_address(self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.api))
+    }
+
+    /// A connector's file, pointed at these doors.
+    pub(super) fn point(self, connector: &str) -> String {
+        connector
+            .replace(&format!("localhost:{KAFKA_PORT}"), &format!("localhost:{}", self.kafka))
+            .replace(&format!("localhost:{API_PORT}"), &format!("localhost:{}", self.api))
+    }
+}
+
+/// The port itself if nobody has it, else any free one; between asking and listening another program may take it.
+fn free(port: u16) -> u16 {
+    let bound =
+        |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|listener| listener.local_addr());
+    bound(port).or_else(|_| bound(0)).map_or(port, |address| address.port())
+}
+
+impl Stage {
+    /// Runs this program with other arguments in the demonstration's folder.
+    pub(super) async fn run(&self, arguments: &[&str]) -> Result<Finished, ProcessError> {
+        process::run(arguments, &self.home.path("")).await
+    }
+
+    /// A system's identity, for the bare client.
+    pub(super) fn identity(&self, system: &str) -> Identity {
+        let ca = self.home.ca();
+        Identity {
+            hub: self.doors.kafka_address(),
+            authority: ca.join("ca.pem"),
+            certificate: ca.join(format!("systems/{system}.pem")),
+            key: ca.join(format!("systems/{system}.key")),
+        }
+    }
+
+    /// A consumer's SQLite file.
+    pub(super) fn sink(&self, system: &str) -> PathBuf {
+        self.home.path(format!("sinks/{system}.db"))
+    }
+
+    /// Copies a folder's files of one level.
+    pub(super) fn copy(&self, from: &Path, to: &str) -> Result<u64, HomeError> {
+        let entries = std::fs::read_dir(from).map_err(HomeError::io("read the folder", from))?;
+        let mut files = 0;
+        for entry in entries {
+            let path = entry.map_err(HomeError::io("read the folder", from))?.path();
+            if let (true, Some(name)) = (path.is_file(), path.file_name().and_then(|name| name.to_str())) {
+                let content = std::fs::read(&path).map_err(HomeError::io("read", &path))?;
+                self.home.write(&format!("{to}/{name}"), &content)?;
+                files += 1;
+            }
+        }
+        Ok(files)
+    }
+}
