@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use shuniu_broker::BoxFuture;
 use shuniu_ledger::Hash;
+use shuniu_store::Store;
 
 /// How far the log is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,29 @@ pub trait Checkpoints: Send + Sync + 'static {
     /// Puts `row` in the place of the one with `expected_size` leaves (0: of none, or of an empty tree); false when
     /// another stands there.
     fn swap(&self, expected_size: u64, row: CheckpointRow) -> BoxFuture<'_, Result<bool, CheckpointFailure>>;
+}
+
+impl Checkpoints for Store {
+    fn current(&self) -> BoxFuture<'_, Result<Option<CheckpointRow>, CheckpointFailure>> {
+        Box::pin(async move {
+            let Some(row) = self.checkpoint().await.map_err(failed)? else { return Ok(None) };
+            let root = row.root.parse().map_err(failed)?;
+            let shuniu_store::CheckpointRow { tree_size, next_offset, note, .. } = row;
+            Ok(Some(CheckpointRow { tree_size, next_offset, root, note }))
+        })
+    }
+
+    fn swap(&self, expected_size: u64, row: CheckpointRow) -> BoxFuture<'_, Result<bool, CheckpointFailure>> {
+        Box::pin(async move {
+            let CheckpointRow { tree_size, next_offset, root, note } = row;
+            let row = shuniu_store::CheckpointRow { tree_size, next_offset, root: root.to_string(), note };
+            self.swap_checkpoint(expected_size, &row).await.map_err(failed)
+        })
+    }
+}
+
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> CheckpointFailure {
+    CheckpointFailure(Box::new(error))
 }
 
 /// A row in memory, for tests and benches.

@@ -6,16 +6,26 @@
 mod checkpoints;
 mod folder;
 mod log;
+mod outbox;
 mod partition;
+mod reader;
 mod refusals;
+mod search;
 mod sequencer;
 mod spool;
 mod tiles;
+mod trace;
+mod verify;
 mod writer;
 
 pub use checkpoints::{CheckpointFailure, CheckpointRow, Checkpoints, MemoryCheckpoints};
 pub use folder::TileFolder;
 pub use log::{AuditLog, AuditOptions, AuditStart, AuditUnavailable, Receipt};
+pub use outbox::{OutboxError, drain_outbox};
 pub use partition::{AUDIT_TOPIC, PartitionError};
+pub use reader::{Found, LogReader, VerifyError};
+pub use search::{ExportError, Search};
 pub use sequencer::{Sequenced, Sequencer, SequencerError, SequencerOptions};
 pub use tiles::{TileError, Tiles};
+pub use trace::{Place, Trace, TracedDelivery};
+pub use verify::{Included, VerifiedLog, Which};

@@ -27,6 +27,20 @@ impl fmt::Display for Hash {
     }
 }
 
+/// A text that is no hash.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a hash is 64 hexadecimal digits")]
+pub struct InvalidHash;
+
+impl std::str::FromStr for Hash {
+    type Err = InvalidHash;
+    fn from_str(text: &str) -> Result<Self, InvalidHash> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidHash)?;
+        Ok(Self(bytes))
+    }
+}
+
 /// One run of a hub's process: 16 random bytes, made when it starts; shown as lower-case hex.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BootId(pub [u8; 16]);

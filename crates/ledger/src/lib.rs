@@ -23,7 +23,7 @@ pub use draft::{
     Acknowledgement, Action, Application, Delivery, Draft, OffsetSpan, Outcome, Part, Publication, Reason,
     Refusal, UnknownAction,
 };
-pub use entry::{BootId, Entry, EntryId, Hash, InvalidEntryId, LEAF_BYTES_MAX, LeafError};
+pub use entry::{BootId, Entry, EntryId, Hash, InvalidEntryId, InvalidHash, LEAF_BYTES_MAX, LeafError};
 pub use range::OffsetRange;
 pub use split::{DraftTooLarge, HEAD_BYTES_MAX};
 pub use subject::{InvalidMac, SubjectKey, SubjectMac, SubjectRun, Subjects};

@@ -8,5 +8,6 @@
 )]
 
 mod log;
+mod reader;
 mod sequencer;
 mod support;

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{World, leaves, note, until};
 
-fn signer(suite: Suite) -> Arc<NoteSigner> {
+pub(crate) fn signer(suite: Suite) -> Arc<NoteSigner> {
     Arc::new(NoteSigner::new(suite, &suite.origin("hub.example/audit"), &[7; 32]).unwrap())
 }
 
@@ -26,7 +26,7 @@ fn quick() -> SequencerOptions {
 }
 
 /// Sequences until the tree has that many leaves, then stops.
-async fn sequence<T: Tiles>(
+pub(crate) async fn sequence<T: Tiles>(
     store: &Arc<MemoryUpstream>,
     checkpoints: &Arc<dyn Checkpoints>,
     tiles: &Arc<T>,
