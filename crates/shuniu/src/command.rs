@@ -2,6 +2,7 @@
 
 mod ca;
 mod demo;
+mod keys;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,9 @@ enum Command {
     /// Make a certificate authority and issue the certificates of systems and of the hub.
     #[command(subcommand)]
     Ca(ca::Command),
+    /// Make the hub's own secret keys.
+    #[command(subcommand)]
+    Keys(keys::Command),
 }
 
 /// What went wrong, for the person at the keyboard: one line for each cause.
@@ -33,6 +37,7 @@ pub fn run() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Demo(command) => demo::run(command),
         Command::Ca(command) => ca::run(command),
+        Command::Keys(command) => keys::run(command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,9 +3,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use shuniu_exchange::{KeyRing, KeyUnavailable};
+use shuniu_ledger::SubjectKey;
 use zeroize::Zeroize as _;
 
 use crate::secret_file::{self, SecretFileError};
+
+const AUDIT_SIGNING: &str = "audit-signing";
 
 /// 32 secret bytes. They are wiped when dropped and never shown.
 pub struct SecretKey([u8; 32]);
@@ -37,46 +41,74 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The keys of a data folder.
-    #[must_use]
-    pub fn of(data_folder: &Path) -> Self {
-        Self { folder: data_folder.join("keys") }
+    /// The keys of a data folder. One that has no log yet gets its signing key and the first pseudonym master key;
+    /// later a key that is missing is missed: a new one in its place would part the log from its past, or give
+    /// everybody another pseudonym, and nobody would notice.
+    ///
+    /// # Errors
+    /// See [`SecretFileError`].
+    pub fn open(data_folder: &Path) -> Result<Self, SecretFileError> {
+        let keys = Self { folder: data_folder.join("keys") };
+        if !keys.path(AUDIT_SIGNING).exists() && !data_folder.join("audit").exists() {
+            // The signing key last: a crash before it starts this again.
+            keys.make_pseudonym_master(1)?;
+            keys.make(AUDIT_SIGNING)?;
+        }
+        Ok(keys)
     }
 
-    /// The key that signs checkpoints; made if missing. A log without it can be read and verified but no longer grow.
+    /// The key that signs checkpoints.
     ///
     /// # Errors
     /// See [`SecretFileError`].
     pub fn audit_signing(&self) -> Result<SecretKey, SecretFileError> {
-        self.key("audit-signing")
+        self.read(AUDIT_SIGNING)
     }
 
-    /// A version of the pseudonym master key; made if missing. Losing it changes every pseudonym under it.
+    /// A version of the pseudonym master key.
     ///
     /// # Errors
     /// See [`SecretFileError`].
     pub fn pseudonym_master(&self, version: u32) -> Result<SecretKey, SecretFileError> {
-        self.key(&format!("pseudonym-master-{version}"))
+        self.read(&pseudonym_master(version))
     }
 
-    /// The key of one year's subject marks in the audit log; made if missing. Destroying it ends that year's linkage.
+    /// Makes a version of the pseudonym master key; says whether it was not there yet.
+    ///
+    /// # Errors
+    /// See [`SecretFileError`].
+    pub fn make_pseudonym_master(&self, version: u32) -> Result<bool, SecretFileError> {
+        self.make(&pseudonym_master(version))
+    }
+
+    /// The key of one year's subject marks in the audit log; made when the year begins. Destroying it ends that
+    /// year's linkage.
     ///
     /// # Errors
     /// See [`SecretFileError`].
     pub fn subjects_of(&self, year: u16) -> Result<SecretKey, SecretFileError> {
-        self.key(&format!("subjects-{year:04}"))
+        let name = format!("subjects-{year:04}");
+        if !self.path(&name).exists() {
+            self.make(&name)?;
+        }
+        self.read(&name)
     }
 
-    fn key(&self, name: &str) -> Result<SecretKey, SecretFileError> {
-        let path = self.folder.join(name);
-        if !path.exists() {
-            let mut fresh: [u8; 32] = rand::random();
-            let mut text = hex::encode(fresh);
-            fresh.zeroize();
-            let made = secret_file::create_once(&path, text.as_bytes());
-            text.zeroize();
-            made?;
-        }
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn make(&self, name: &str) -> Result<bool, SecretFileError> {
+        let mut fresh: [u8; 32] = rand::random();
+        let mut text = hex::encode(fresh);
+        fresh.zeroize();
+        let made = secret_file::create_once(&self.path(name), text.as_bytes());
+        text.zeroize();
+        made
+    }
+
+    fn read(&self, name: &str) -> Result<SecretKey, SecretFileError> {
+        let path = self.path(name);
         let mut text = secret_file::read(&path)?;
         let mut bytes = [0; 32];
         let read = hex::decode_to_slice(text.trim_end(), &mut bytes);
@@ -88,6 +120,35 @@ impl Keys {
     }
 }
 
+impl KeyRing for Keys {
+    fn pseudonym_master(&self, version: u32) -> Result<[u8; 32], KeyUnavailable> {
+        let key = Self::pseudonym_master(self, version).map_err(unavailable(&pseudonym_master(version)))?;
+        Ok(*key.expose())
+    }
+
+    fn subjects_of(&self, year: u16) -> Result<SubjectKey, KeyUnavailable> {
+        let key = Self::subjects_of(self, year).map_err(unavailable(&format!("subjects-{year:04}")))?;
+        Ok(SubjectKey::new(year, key.expose()))
+    }
+}
+
+fn pseudonym_master(version: u32) -> String {
+    format!("pseudonym-master-{version}")
+}
+
+/// With the whole chain of causes: the exchange only passes it on.
+fn unavailable(name: &str) -> impl FnOnce(SecretFileError) -> KeyUnavailable {
+    move |error| {
+        let mut reason = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            reason = format!("{reason}: {error}");
+            cause = error.source();
+        }
+        KeyUnavailable { name: name.to_owned(), reason }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,20 +156,37 @@ mod tests {
     #[test]
     fn a_key_is_made_once_and_stays() {
         let folder = tempfile::tempdir().unwrap();
-        let keys = Keys::of(folder.path());
+        let keys = Keys::open(folder.path()).unwrap();
         let first = keys.audit_signing().unwrap();
-        assert_eq!(keys.audit_signing().unwrap().expose(), first.expose());
+        let again = Keys::open(folder.path()).unwrap();
+        assert_eq!(again.audit_signing().unwrap().expose(), first.expose());
         assert_ne!(keys.pseudonym_master(1).unwrap().expose(), first.expose());
+        assert!(keys.make_pseudonym_master(2).unwrap());
+        assert!(!keys.make_pseudonym_master(2).unwrap());
         assert_ne!(keys.pseudonym_master(2).unwrap().expose(), keys.pseudonym_master(1).unwrap().expose());
-        assert_ne!(keys.subjects_of(2026).unwrap().expose(), first.expose());
+        assert_eq!(keys.subjects_of(2026).unwrap().expose(), again.subjects_of(2026).unwrap().expose());
         assert_eq!(format!("{first:?}"), "SecretKey(..)");
+    }
+
+    #[test]
+    fn a_key_that_was_lost_is_missed_and_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Keys::open(folder.path()).unwrap();
+        assert!(KeyRing::pseudonym_master(&keys, 3).is_err());
+        std::fs::create_dir(folder.path().join("audit")).unwrap();
+        std::fs::remove_file(folder.path().join("keys/audit-signing")).unwrap();
+        std::fs::remove_file(folder.path().join("keys/pseudonym-master-1")).unwrap();
+        let keys = Keys::open(folder.path()).unwrap();
+        assert!(keys.audit_signing().is_err());
+        assert!(KeyRing::pseudonym_master(&keys, 1).is_err());
     }
 
     #[test]
     fn a_file_that_holds_no_key_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        secret_file::create_once(&folder.path().join("keys/audit-signing"), b"no key").unwrap();
-        let refused = Keys::of(folder.path()).audit_signing();
-        assert!(matches!(refused, Err(SecretFileError::Content { .. })));
+        let keys = Keys::open(folder.path()).unwrap();
+        let path = folder.path().join("keys/subjects-2026");
+        secret_file::create_once(&path, b"no key").unwrap();
+        assert!(matches!(keys.subjects_of(2026), Err(SecretFileError::Content { .. })));
     }
 }

@@ -1,0 +1,28 @@
+//! `shuniu keys`: the hub's own secret keys.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::{Failure, say};
+use crate::keys::Keys;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make a version of the pseudonym master key, which grants then name as `master_version`. Versions that are
+    /// there stay as they are.
+    NewMaster {
+        /// The version.
+        version: u32,
+        /// The hub's data folder.
+        #[arg(long, default_value = "data")]
+        data: PathBuf,
+    },
+}
+
+pub(super) fn run(command: Command) -> Result<(), Failure> {
+    let Command::NewMaster { version, data } = command;
+    let made = Keys::open(&data)?.make_pseudonym_master(version)?;
+    say(format_args!("version {version} {}", if made { "made" } else { "is there already" }));
+    Ok(())
+}
