@@ -11,3 +11,4 @@ mod log;
 mod reader;
 mod sequencer;
 mod support;
+mod trial;
