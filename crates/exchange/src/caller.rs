@@ -4,6 +4,11 @@ use std::net::SocketAddr;
 
 use shuniu_model::SystemId;
 use shuniu_policy::Principal;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// What the URI in a system's certificate begins with.
+const SYSTEM_URI: &str = "urn:shuniu:system:";
 
 /// Who asks, as its certificate proves.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -16,8 +21,57 @@ pub struct Caller {
     pub source: SocketAddr,
 }
 
+/// A certificate that names no system. Its signature has been checked already.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the certificate names no system: {0}")]
+pub struct UnknownCaller(&'static str);
+
 impl Caller {
+    /// The system that a verified certificate (DER) names: its common name and its URI `urn:shuniu:system:<id>` agree.
+    ///
+    /// # Errors
+    /// When it names none, or two.
+    pub fn of_certificate(der: &[u8], source: SocketAddr) -> Result<Self, UnknownCaller> {
+        let (rest, certificate) =
+            X509Certificate::from_der(der).map_err(|_| UnknownCaller("it cannot be read"))?;
+        if !rest.is_empty() {
+            return Err(UnknownCaller("bytes follow it"));
+        }
+        let mut names = certificate.subject().iter_common_name();
+        let name =
+            names.next().and_then(|name| name.as_str().ok()).ok_or(UnknownCaller("it has no common name"))?;
+        if names.next().is_some() {
+            return Err(UnknownCaller("it has two common names"));
+        }
+        let system =
+            SystemId::parse(name).map_err(|_| UnknownCaller("its common name is not a system id"))?;
+        let alternatives = certificate
+            .subject_alternative_name()
+            .map_err(|_| UnknownCaller("its alternative names cannot be read"))?
+            .ok_or(UnknownCaller("it has no alternative name"))?;
+        let mut uris = alternatives.value.general_names.iter().filter_map(|name| match name {
+            GeneralName::URI(uri) => uri.strip_prefix(SYSTEM_URI),
+            _ => None,
+        });
+        if uris.next() != Some(system.as_str()) || uris.next().is_some() {
+            return Err(UnknownCaller("its common name and its URI do not agree"));
+        }
+        Ok(Self { system, certificate: serial(certificate.raw_serial()), source })
+    }
+
     pub(crate) fn principal(&self) -> Principal {
         Principal { system: self.system.clone(), certificate: self.certificate.clone() }
     }
+}
+
+/// A serial number's bytes as lower-case hex without leading zeros.
+fn serial(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut hex = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        write!(hex, "{byte:02x}").ok();
+    }
+    let trimmed = hex.trim_start_matches('0');
+    if trimmed.is_empty() { "0".to_owned() } else { trimmed.to_owned() }
 }

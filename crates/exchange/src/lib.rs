@@ -24,7 +24,7 @@ mod recorded;
 mod registry;
 mod session;
 
-pub use caller::Caller;
+pub use caller::{Caller, UnknownCaller};
 pub use exchange::{Exchange, Parts};
 pub use hub::Settings;
 pub use keyring::{KeyRing, KeyUnavailable};

@@ -1,0 +1,68 @@
+//! The closed table: what is in [`shuniu_wire::SERVED`] has a handler here, and nothing else is answered.
+
+mod api_versions;
+mod cluster;
+mod coordinator;
+mod direct;
+mod fetch;
+mod metadata;
+mod produce;
+
+use bytes::Bytes;
+use shuniu_exchange::{Closed, Recorded, Session};
+use shuniu_wire::{
+    FrameError, Request, RequestHeader, Response, decode_request, encode_response, request_header,
+};
+
+use crate::door::Options;
+
+/// What goes back to the client.
+pub(crate) enum Answer {
+    /// A frame without records.
+    Frame(Bytes),
+    /// A frame with records.
+    Recorded(Recorded),
+}
+
+/// Answers a frame, or says why the connection ends.
+pub(crate) async fn answer(session: &Session, mut frame: Bytes, options: &Options) -> Result<Answer, String> {
+    let header = request_header(&mut frame).map_err(|error| refuse(session, None, &error))?;
+    if shuniu_wire::is_api_versions(&header) {
+        return Ok(Answer::Frame(api_versions::answer(&header)));
+    }
+    let request = decode_request(&header, frame).map_err(|error| refuse(session, Some(&header), &error))?;
+    let version = header.api_version;
+    let response = match request {
+        Request::Fetch(request) => return fetch::answer(session, request, &header).await,
+        Request::Produce(request) => produce::answer(session, request, options).await?,
+        Request::Metadata(request) => metadata::answer(session, request, options).await?,
+        Request::FindCoordinator(request) => coordinator::answer(session, request, options).await?,
+        Request::DescribeCluster(request) => cluster::answer(session, request, options).await?,
+        request => direct::answer(session, request).await?,
+    };
+    frame_of(version, &header, response)
+}
+
+fn frame_of(version: i16, header: &RequestHeader, response: Response) -> Result<Answer, String> {
+    let frame = encode_response(version, header.correlation_id, response).map_err(|error| {
+        tracing::error!(%error, "an answer cannot be written");
+        error.to_string()
+    })?;
+    Ok(Answer::Frame(frame))
+}
+
+/// Records the refusal of a frame. The connection ends then, as Kafka ends it.
+fn refuse(session: &Session, header: Option<&RequestHeader>, error: &FrameError) -> String {
+    let code = match error {
+        FrameError::NotServed { .. } => "api-not-served",
+        _ => "frame-malformed",
+    };
+    let api = header.and_then(|header| shuniu_wire::ApiKey::try_from(header.api_key).ok());
+    session.refused(api, code, &error.to_string());
+    error.to_string()
+}
+
+fn closed(closed: Closed) -> String {
+    tracing::warn!("{closed}");
+    closed.reason
+}
