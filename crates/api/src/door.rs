@@ -1,0 +1,172 @@
+//! Listening, over mutual TLS; health on a listener of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use shuniu_exchange::{Caller, Exchange};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::{health, problem, registry};
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const HEADERS_BYTES_MAX: usize = 16 << 10;
+const HEADERS_READ_MAX: Duration = Duration::from_secs(10);
+
+/// Bounds of the door.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Connections at once.
+    pub connections_max: usize,
+    /// How long a TLS handshake may take.
+    pub handshake_max: Duration,
+    /// How long a connection may last, whatever goes over it: a revoked certificate ends with it at the latest.
+    pub connection_max: Duration,
+    /// The largest body.
+    pub body_bytes_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connections_max: 1_000,
+            handshake_max: Duration::from_secs(10),
+            connection_max: Duration::from_secs(300),
+            body_bytes_max: 1 << 20,
+        }
+    }
+}
+
+/// The HTTP door.
+pub struct Door {
+    /// TLS 1.3 with client certificates.
+    pub tls: Arc<ServerConfig>,
+    /// The use cases.
+    pub exchange: Arc<Exchange>,
+    /// Bounds.
+    pub options: Options,
+}
+
+impl Door {
+    /// Serves until cancelled.
+    pub async fn serve(self, listener: TcpListener, tracker: TaskTracker, cancel: CancellationToken) {
+        let places = Arc::new(Semaphore::new(self.options.connections_max));
+        let router = router(Arc::clone(&self.exchange), self.options.body_bytes_max);
+        let door = Arc::new(self);
+        while let Some((stream, source)) = accept(&listener, &cancel).await {
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                tracing::warn!(%source, "an HTTP connection is refused: as many as allowed are open");
+                continue;
+            };
+            let (door, router, cancel) = (Arc::clone(&door), router.clone(), cancel.clone());
+            tracker.spawn(async move {
+                if let Err(reason) = door.admit(stream, source, router, &cancel).await {
+                    tracing::info!(%source, "an HTTP connection is refused: {reason}");
+                }
+                drop(place);
+            });
+        }
+    }
+
+    async fn admit(
+        &self,
+        stream: TcpStream,
+        source: SocketAddr,
+        router: Router,
+        cancel: &CancellationToken,
+    ) -> Result<(), String> {
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.tls));
+        let stream = tokio::time::timeout(self.options.handshake_max, acceptor.accept(stream))
+            .await
+            .map_err(|_| "its TLS handshake took too long".to_owned())?
+            .map_err(|error| format!("TLS: {error}"))?;
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let certificate = certificate.ok_or_else(|| "it showed no certificate".to_owned())?;
+        let caller = Caller::of_certificate(certificate, source).map_err(|error| error.to_string())?;
+        let router = router.layer(axum::Extension(caller));
+        serve_connection(stream, router, self.options.connection_max, cancel).await;
+        Ok(())
+    }
+}
+
+/// Serves `/health/live` and `/health/ready` without TLS, for the machine's own supervisor. Bind it to loopback.
+pub async fn serve_health(
+    listener: TcpListener,
+    exchange: Arc<Exchange>,
+    tracker: TaskTracker,
+    cancel: CancellationToken,
+) {
+    const CONNECTIONS_MAX: usize = 32;
+    const CONNECTION_MAX: Duration = Duration::from_secs(30);
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let router = health::router(exchange);
+    while let Some((stream, _)) = accept(&listener, &cancel).await {
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        let (router, cancel) = (router.clone(), cancel.clone());
+        tracker.spawn(async move {
+            serve_connection(stream, router, CONNECTION_MAX, &cancel).await;
+            drop(place);
+        });
+    }
+}
+
+fn router(exchange: Arc<Exchange>, body_bytes_max: usize) -> Router {
+    Router::new()
+        .nest("/registry", registry::router(Arc::clone(&exchange)))
+        .fallback(problem::not_found)
+        .layer(DefaultBodyLimit::max(body_bytes_max))
+}
+
+async fn accept(listener: &TcpListener, cancel: &CancellationToken) -> Option<(TcpStream, SocketAddr)> {
+    loop {
+        let accepted = tokio::select! {
+            () = cancel.cancelled() => return None,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok(accepted) => return Some(accepted),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept an HTTP connection; pausing");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve_connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    connection_max: Duration,
+    cancel: &CancellationToken,
+) {
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_READ_MAX)
+        .max_buf_size(HEADERS_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = cancel.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        () = tokio::time::sleep(connection_max) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an HTTP connection ended");
+    }
+}
