@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand.
 
+mod audit;
 mod ca;
 mod demo;
 mod keys;
@@ -20,6 +21,9 @@ struct Arguments {
 enum Command {
     /// See the whole exchange at work on this machine, with real registers, told step by step.
     Demo(demo::Command),
+    /// Verify, search, export and trace the audit log.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Make a certificate authority and issue the certificates of systems and of the hub.
     #[command(subcommand)]
     Ca(ca::Command),
@@ -36,6 +40,7 @@ type Failure = Box<dyn std::error::Error>;
 pub fn run() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Demo(command) => demo::run(command),
+        Command::Audit(command) => audit::run(command),
         Command::Ca(command) => ca::run(command),
         Command::Keys(command) => keys::run(command),
     };

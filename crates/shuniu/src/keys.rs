@@ -94,6 +94,24 @@ impl Keys {
         self.read(&name)
     }
 
+    /// The subject keys of every year that there is one of.
+    ///
+    /// # Errors
+    /// See [`SecretFileError`].
+    pub fn all_subjects(&self) -> Result<Vec<SubjectKey>, SecretFileError> {
+        let failed =
+            |source| SecretFileError::Io { attempt: "read the folder", path: self.folder.clone(), source };
+        let mut keys = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let year = name.to_str().and_then(|name| name.strip_prefix("subjects-"));
+            if let Some(year) = year.and_then(|year| year.parse().ok()) {
+                keys.push(SubjectKey::new(year, self.subjects_of(year)?.expose()));
+            }
+        }
+        Ok(keys)
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }

@@ -1,10 +1,12 @@
 //! The program: arguments, configuration, keys and certificates, wiring.
 
+pub mod audit;
 pub mod ca;
 pub mod clock;
 pub mod command;
 pub mod config;
 pub mod demo;
+mod figure;
 pub mod keys;
 pub mod operator;
 mod secret_file;

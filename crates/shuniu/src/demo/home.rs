@@ -68,13 +68,8 @@ impl Home {
             let path = home.path(empty);
             fs::create_dir_all(&path).map_err(HomeError::io("make the folder", &path))?;
         }
-        let parts = [
-            material::DIVISIONS,
-            material::LEGAL_ENTITIES,
-            material::LABOUR_PENALTIES,
-            material::SCHEMAS,
-            material::DIRECTORY,
-        ];
+        let parts =
+            [material::LEGAL_ENTITIES, material::LABOUR_PENALTIES, material::SCHEMAS, material::DIRECTORY];
         for File { path, content } in parts.into_iter().flatten() {
             home.write(path, content)?;
         }

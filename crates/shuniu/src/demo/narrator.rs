@@ -64,19 +64,6 @@ impl Narrator {
     }
 }
 
-/// Figures with thin groups of three: `1,234,567`.
-pub(super) fn figure(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 fn clock(elapsed: Duration) -> String {
     format!("{}.{:01} s", elapsed.as_secs(), elapsed.subsec_millis() / 100)
 }
@@ -89,13 +76,6 @@ fn print(line: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn figures_are_grouped_by_three() {
-        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(figure(number), text);
-        }
-    }
 
     #[test]
     fn a_check_that_does_not_hold_is_kept() {

@@ -11,13 +11,16 @@ pub(in crate::demo) async fn run(stage: &mut Stage) -> Result<(), DemoError> {
     search(stage, "Refusals on the log", &["--outcome", "refused"]).await?;
     search(stage, "What left to hall-jiangbei", &["--grant", "jiangbei-population", "--action", "delivered"])
         .await?;
+    if let Some(mover) = stage.synth.mover() {
+        trace(stage, mover.as_str()).await?;
+    }
     let verified = stage.run(&["audit", "verify", "data/audit"]).await?;
     for line in verified.output.lines() {
         stage.narrator.say(line);
     }
     stage.narrator.check(verified.succeeded, "`shuniu audit verify` holds the whole log good");
     let copy = tampered(stage)?;
-    let verified = stage.run(&["audit", "verify", "tampered"]).await?;
+    let verified = stage.run(&["audit", "verify", "tampered", "--key", "data/audit/audit.pub"]).await?;
     stage.narrator.say(format_args!("A copy of the log with one bit of {copy} turned:"));
     for line in verified.complaint.lines().chain(verified.output.lines()).take(6) {
         stage.narrator.say(format_args!("   {line}"));
@@ -42,6 +45,20 @@ async fn search(stage: &mut Stage, title: &str, conditions: &[&str]) -> Result<(
         stage.narrator.say(format_args!("   {line}"));
     }
     stage.narrator.check(found.succeeded && !lines.is_empty(), "there are such entries");
+    Ok(())
+}
+
+/// Who got the record of the one who moved.
+async fn trace(stage: &mut Stage, number: &str) -> Result<(), DemoError> {
+    stage.narrator.say(format_args!("Who got the record of {number} (`shuniu audit trace {number}`):"));
+    let traced = stage.run(&["audit", "trace", number, "--data", "data"]).await?;
+    for line in traced.output.lines() {
+        stage.narrator.say(format_args!("   {line}"));
+    }
+    let carried = ["yuzhong-population", "jiangbei-population", "bank-population"]
+        .iter()
+        .all(|grant| traced.output.contains(&format!("grant={grant}")));
+    stage.narrator.check(traced.succeeded && carried, "the trace names both halls and the supervisor");
     Ok(())
 }
 

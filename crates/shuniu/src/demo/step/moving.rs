@@ -2,9 +2,9 @@
 
 use super::super::DemoError;
 use super::super::expect;
-use super::super::narrator::figure;
 use super::super::stage::Stage;
 use super::{prepare, publish, receive};
+use crate::figure::figure;
 use crate::synth::{Edition, Register};
 
 pub(in crate::demo) async fn run(stage: &mut Stage) -> Result<(), DemoError> {

@@ -11,7 +11,7 @@ use super::super::{DemoError, material};
 use crate::ca::Authority;
 use crate::clock;
 use crate::config::Config;
-use crate::demo::narrator::figure;
+use crate::figure::figure;
 use crate::synth::{Edition, Fault, Register, Written};
 
 /// The systems of `config/directory.toml`; a test holds the two equal.

@@ -2,9 +2,9 @@
 
 use super::super::DemoError;
 use super::super::expect;
-use super::super::narrator::figure;
 use super::super::report::Report;
 use super::super::stage::Stage;
+use crate::figure::figure;
 
 /// Inserted, updated and deleted from one vintage of the division lists to the next, counted apart from this program.
 const DIVISION_STEPS: [(u64, u64, u64); 8] = [

@@ -5,9 +5,9 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::super::DemoError;
-use super::super::narrator::figure;
 use super::super::reader::{self, End, Reading};
 use super::super::stage::Stage;
+use crate::figure::figure;
 
 /// The promise: a revoked grant stops within a second.
 const STOP_MILLISECONDS_MAX: u128 = 1_000;

@@ -1,0 +1,97 @@
+//! Reading the audit log at the machine: the tiles, the key, and the entry that says who read.
+
+use std::path::{Path, PathBuf};
+
+use shuniu_archive::{LogReader, TileFolder, VerifyError};
+use shuniu_ledger::Draft;
+use shuniu_ledger::note::{KeyError, NoteVerifier};
+use shuniu_store::{Store, StoreError};
+
+use crate::operator::{Operator, OperatorError};
+
+/// The log cannot be read here.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The public key cannot be read.
+    #[error("cannot read the log's public key `{path}`")]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file holds no key.
+    #[error("`{path}` is not the public key of a log")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: KeyError,
+    },
+    /// The log does not hold.
+    #[error("cannot read the log in `{folder}`")]
+    Log {
+        /// The folder of tiles.
+        folder: PathBuf,
+        /// What does not hold.
+        #[source]
+        source: Box<VerifyError>,
+    },
+    /// Not the data folder's owner.
+    #[error("cannot read the log here")]
+    Operator(#[source] OperatorError),
+    /// The entry about the reading cannot be written, so nothing is read.
+    #[error("cannot write down that the log is read")]
+    Entry(#[source] serde_json::Error),
+    /// The entry about the reading cannot be written, so nothing is read.
+    #[error("cannot write down that the log is read")]
+    Store(#[source] StoreError),
+}
+
+/// Opens a log by its tiles and public key alone. Without a key of their own, an auditor takes the one that lies
+/// beside the tiles at its word.
+///
+/// # Errors
+/// See [`AuditError`].
+pub fn open(folder: &Path, key: Option<&Path>) -> Result<LogReader, AuditError> {
+    let path = key.map_or_else(|| folder.join("audit.pub"), Path::to_owned);
+    let text = std::fs::read_to_string(&path)
+        .map_err(|source| AuditError::KeyFile { path: path.clone(), source })?;
+    let key = NoteVerifier::parse(text.trim()).map_err(|source| AuditError::Key { path, source })?;
+    LogReader::open(TileFolder::open(folder), key)
+        .map_err(|source| AuditError::Log { folder: folder.to_owned(), source: Box::new(source) })
+}
+
+/// Opens the log of a data folder to be read by its owner. That it is read, by whom and for what is written down
+/// first, durably: it becomes an entry when the hub next looks, at once if it runs.
+///
+/// # Errors
+/// See [`AuditError`].
+pub async fn open_recorded(data_folder: &Path, command: &str, query: &str) -> Result<LogReader, AuditError> {
+    let operator = Operator::of(data_folder).map_err(AuditError::Operator)?;
+    let draft = Draft::audit_read(operator.actor(), command, query);
+    let draft = serde_json::to_string(&draft).map_err(AuditError::Entry)?;
+    let store = Store::open_file(&data_folder.join("directory.db")).await.map_err(AuditError::Store)?;
+    let written = store.outbox_add(&draft).await;
+    store.close().await;
+    written.map_err(AuditError::Store)?;
+    open(&data_folder.join("audit"), None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reading_is_written_down_before_anything_is_read() {
+        let data = tempfile::tempdir().unwrap();
+        // There is no log to read, and still it is on record that somebody tried.
+        assert!(open_recorded(data.path(), "search", "resource population").await.is_err());
+        let store = Store::open_file(&data.path().join("directory.db")).await.unwrap();
+        let entries = store.outbox_next(10).await.unwrap();
+        assert_eq!(entries.len(), 1);
+        assert!(entries[0].draft.contains("resource population"));
+    }
+}

@@ -1,0 +1,34 @@
+//! `shuniu audit export`.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::super::{Failure, block_on, say};
+use super::conditions::Conditions;
+use crate::audit;
+use crate::figure::figure;
+use crate::keys::Keys;
+
+#[derive(Debug, Args)]
+pub(in crate::command) struct Command {
+    /// The file that is written; one that exists stays as it is.
+    file: PathBuf,
+    #[command(flatten)]
+    conditions: Conditions,
+    /// The hub's data folder.
+    #[arg(long, default_value = "data")]
+    data: PathBuf,
+}
+
+pub(super) fn run(command: Command) -> Result<(), Failure> {
+    let log = block_on(audit::open_recorded(&command.data, "export", &command.conditions.in_words()))??;
+    let search = command.conditions.search(&Keys::open(&command.data)?)?;
+    let mut out = BufWriter::new(File::create_new(&command.file)?);
+    let entries = log.export(&search, &mut out)?;
+    out.flush()?;
+    say(format_args!("{} entries in {}", figure(entries), command.file.display()));
+    Ok(())
+}

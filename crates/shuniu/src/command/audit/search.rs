@@ -1,0 +1,36 @@
+//! `shuniu audit search`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::super::{Failure, block_on, say};
+use super::conditions::Conditions;
+use super::line;
+use crate::audit;
+use crate::keys::Keys;
+
+#[derive(Debug, Args)]
+pub(in crate::command) struct Command {
+    #[command(flatten)]
+    conditions: Conditions,
+    /// The hub's data folder.
+    #[arg(long, default_value = "data")]
+    data: PathBuf,
+    /// Show the first so many.
+    #[arg(long, default_value_t = 1_000, value_name = "N")]
+    limit: usize,
+}
+
+pub(super) fn run(command: Command) -> Result<(), Failure> {
+    let log = block_on(audit::open_recorded(&command.data, "search", &command.conditions.in_words()))??;
+    let search = command.conditions.search(&Keys::open(&command.data)?)?;
+    for (shown, found) in log.search(&search).enumerate() {
+        if shown == command.limit {
+            say(format_args!("only the first {shown} are shown; --limit shows more"));
+            break;
+        }
+        say(line::of(&found?));
+    }
+    Ok(())
+}

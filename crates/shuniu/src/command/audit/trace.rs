@@ -1,0 +1,40 @@
+//! `shuniu audit trace`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::super::{Failure, block_on, say};
+use super::{conditions, line};
+use crate::audit;
+use crate::keys::Keys;
+
+#[derive(Debug, Args)]
+pub(in crate::command) struct Command {
+    /// Whose record: a citizen number, a social credit code, ..
+    subject: String,
+    /// The hub's data folder.
+    #[arg(long, default_value = "data")]
+    data: PathBuf,
+}
+
+pub(super) fn run(command: &Command) -> Result<(), Failure> {
+    // Who it is about stays out of the entry: it is personal data.
+    let log = block_on(audit::open_recorded(&command.data, "trace", "subject (one)"))??;
+    let digests = conditions::digests(&Keys::open(&command.data)?, &command.subject)?;
+    let trace = log.trace(&digests)?;
+    say(format_args!(
+        "{} entries name the subject, at {} places on topics:",
+        trace.named.len(),
+        trace.places.len()
+    ));
+    for found in &trace.named {
+        say(format_args!("  {}", line::of(found)));
+    }
+    say(format_args!("{} deliveries carried its records:", trace.deliveries.len()));
+    for delivery in &trace.deliveries {
+        let acknowledged = if delivery.is_acknowledged() { "acknowledged" } else { "not acknowledged" };
+        say(format_args!("  {} ({acknowledged})", line::of(&delivery.found)));
+    }
+    Ok(())
+}
