@@ -47,6 +47,14 @@ pub enum FrameError {
         /// How many.
         bytes: usize,
     },
+    /// A tagged field that no client sends.
+    #[error("tagged field {tag} of {api} is not served")]
+    Tag {
+        /// The API.
+        api: &'static str,
+        /// Its number.
+        tag: u32,
+    },
     /// The API or the version is not served.
     #[error("API key {key} version {version} is not served")]
     NotServed {

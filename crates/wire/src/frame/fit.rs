@@ -1,8 +1,11 @@
 //! Makes a response fit a version: fields that the version lacks go back to their defaults, and the one form of an
 //! answer that the version lacks becomes the other.
 
+use kafka_protocol::messages::offset_fetch_response::{
+    OffsetFetchResponsePartition, OffsetFetchResponseTopic,
+};
 use kafka_protocol::messages::produce_response::LeaderIdAndEpoch as ProduceLeader;
-use kafka_protocol::messages::{FindCoordinatorResponse, LeaveGroupResponse};
+use kafka_protocol::messages::{FindCoordinatorResponse, LeaveGroupResponse, OffsetFetchResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use crate::call::Response;
@@ -25,15 +28,25 @@ pub(super) fn fit(mut response: Response, version: i16) -> Response {
             if !(8..=10).contains(&version) {
                 body.cluster_authorized_operations = i32::MIN;
             }
-            if version < 8 {
-                for topic in &mut body.topics {
+            for topic in &mut body.topics {
+                if version < 8 {
                     topic.topic_authorized_operations = i32::MIN;
+                }
+                if version < 12 {
+                    // A topic that was asked for by an unknown id has no name, which could not be said before.
+                    topic.name.get_or_insert_default();
                 }
             }
         }
+        Response::OffsetFetch(body) if version < 8 => fit_offsets(body),
         Response::FindCoordinator(body) => fit_coordinator(body, version),
         Response::LeaveGroup(body) if version < 3 => fit_leave(body),
-        Response::JoinGroup(body) if version < 9 => body.skip_assignment = false,
+        Response::JoinGroup(body) if version < 9 => {
+            body.skip_assignment = false;
+            if version < 7 {
+                body.protocol_name.get_or_insert_default();
+            }
+        }
         Response::InitProducerId(body) => {
             body.ongoing_txn_producer_id = (-1).into();
             body.ongoing_txn_producer_epoch = -1;
@@ -90,6 +103,24 @@ fn fit_coordinator(body: &mut FindCoordinatorResponse, version: i16) {
         body.host = first.host;
         body.port = first.port;
     }
+}
+
+/// Before version 8 there is one group, named by the request.
+fn fit_offsets(body: &mut OffsetFetchResponse) {
+    let Some(group) = body.groups.drain(..).next() else { return };
+    body.error_code = group.error_code;
+    let topics = group.topics.into_iter().map(|topic| {
+        let partitions = topic.partitions.into_iter().map(|partition| {
+            OffsetFetchResponsePartition::default()
+                .with_partition_index(partition.partition_index)
+                .with_committed_offset(partition.committed_offset)
+                .with_committed_leader_epoch(partition.committed_leader_epoch)
+                .with_metadata(partition.metadata)
+                .with_error_code(partition.error_code)
+        });
+        OffsetFetchResponseTopic::default().with_name(topic.name).with_partitions(partitions.collect())
+    });
+    body.topics = topics.collect();
 }
 
 /// Before version 3 one member leaves, and its error is the answer's.

@@ -6,9 +6,14 @@ use super::layout::{Field, Kind, Layout};
 /// Tagged fields that no version knows are kept by the decoder, each in a map: more than this is nobody's.
 const TAGGED_FIELDS_MAX: u32 = 16;
 
-/// Checks a body against its layout. After `Ok`, decoding allocates in proportion to the body and consumes all of it.
+/// Elements of all arrays, and tagged fields, in one body. An element of three bytes takes a hundred and more once
+/// decoded, so bytes alone are no bound on memory.
+pub(super) const ELEMENTS_MAX: usize = 1 << 15;
+
+/// Checks a body against its layout. After `Ok`, decoding allocates little more than the body and consumes all of it.
 pub(super) fn check(layout: &Layout, version: i16, body: &[u8]) -> Result<(), FrameError> {
     let mut cursor = Cursor::new(layout.name, body);
+    cursor.refused_tags = layout.refused_tags;
     cursor.fields(layout.fields, version, version >= layout.flexible_from)?;
     if cursor.rest.is_empty() {
         return Ok(());
@@ -20,11 +25,13 @@ pub(super) fn check(layout: &Layout, version: i16, body: &[u8]) -> Result<(), Fr
 pub(super) struct Cursor<'a> {
     api: &'static str,
     rest: &'a [u8],
+    elements_left: usize,
+    refused_tags: &'static [u32],
 }
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(api: &'static str, bytes: &'a [u8]) -> Self {
-        Self { api, rest: bytes }
+        Self { api, rest: bytes, elements_left: ELEMENTS_MAX, refused_tags: &[] }
     }
 
     pub(super) fn left(&self) -> usize {
@@ -48,8 +55,12 @@ impl<'a> Cursor<'a> {
         if count > TAGGED_FIELDS_MAX {
             return Err(self.count(FIELD, i64::from(count)));
         }
+        self.spend(FIELD, i64::from(count))?;
         for _ in 0..count {
-            self.unsigned_varint(FIELD)?;
+            let tag = self.unsigned_varint(FIELD)?;
+            if self.refused_tags.contains(&tag) {
+                return Err(FrameError::Tag { api: self.api, tag });
+            }
             let size = self.unsigned_varint(FIELD)?;
             self.sized(FIELD, i64::from(size), usize::MAX)?;
         }
@@ -85,6 +96,7 @@ impl<'a> Cursor<'a> {
                 let count = self.array_length(name, flexible)?;
                 self.length_allowed(name, count, nullable)?;
                 self.elements_fit(name, count, of.bytes_min(version, flexible))?;
+                self.spend(name, count)?;
                 for _ in 0..count.max(0) {
                     match of {
                         super::layout::Element::Fixed(bytes) => drop(self.take(name, bytes)?),
@@ -112,6 +124,13 @@ impl<'a> Cursor<'a> {
             .and_then(|count| count.checked_mul(bytes_min))
             .is_some_and(|bytes| bytes <= self.rest.len());
         if fits { Ok(()) } else { Err(self.count(field, count)) }
+    }
+
+    /// Takes elements out of what the body may have in all.
+    fn spend(&mut self, field: &'static str, count: i64) -> Result<(), FrameError> {
+        let left = usize::try_from(count.max(0)).ok().and_then(|count| self.elements_left.checked_sub(count));
+        self.elements_left = left.ok_or(self.count(field, count))?;
+        Ok(())
     }
 
     fn array_length(&mut self, field: &'static str, flexible: bool) -> Result<i64, FrameError> {

@@ -7,6 +7,9 @@ pub(super) struct Layout {
     pub(super) name: &'static str,
     /// The first version with compact lengths and tagged fields.
     pub(super) flexible_from: i16,
+    /// Tagged fields that the decoder knows. It reads them by their own lengths, not by the stated size, and could so be
+    /// led astray; only replicas send them.
+    pub(super) refused_tags: &'static [u32],
     pub(super) fields: &'static [Field],
 }
 
@@ -123,6 +126,7 @@ pub(super) fn of(api_key: i16) -> Option<&'static Layout> {
 static PRODUCE: Layout = Layout {
     name: "Produce",
     flexible_from: 9,
+    refused_tags: &[],
     fields: &[
         field("transactional_id", 3, ALL, TEXT_OR_NULL),
         field("acks", 3, ALL, I16),
@@ -148,6 +152,7 @@ static PRODUCE: Layout = Layout {
 static FETCH: Layout = Layout {
     name: "Fetch",
     flexible_from: 12,
+    refused_tags: &[0, 1],
     fields: &[
         field("replica_id", 4, 14, I32),
         field("max_wait_ms", 4, ALL, I32),
@@ -195,6 +200,7 @@ static FETCH: Layout = Layout {
 static LIST_OFFSETS: Layout = Layout {
     name: "ListOffsets",
     flexible_from: 6,
+    refused_tags: &[],
     fields: &[
         field("replica_id", 1, ALL, I32),
         field("isolation_level", 2, ALL, I8),
@@ -223,6 +229,7 @@ static LIST_OFFSETS: Layout = Layout {
 static METADATA: Layout = Layout {
     name: "Metadata",
     flexible_from: 9,
+    refused_tags: &[],
     fields: &[
         // Version 0 has no null: there an empty array asks for every topic.
         field("topics", 0, 0, structs(&[field("name", 0, 0, TEXT)])),
@@ -245,6 +252,7 @@ static METADATA: Layout = Layout {
 static OFFSET_COMMIT: Layout = Layout {
     name: "OffsetCommit",
     flexible_from: 8,
+    refused_tags: &[],
     fields: &[
         field("group_id", 2, ALL, TEXT),
         field("generation_id_or_member_epoch", 2, ALL, I32),
@@ -276,6 +284,7 @@ static OFFSET_COMMIT: Layout = Layout {
 static OFFSET_FETCH: Layout = Layout {
     name: "OffsetFetch",
     flexible_from: 6,
+    refused_tags: &[],
     fields: &[
         field("group_id", 1, 7, TEXT),
         field("topics", 1, 1, structs(&[field("name", 1, 7, TEXT), field("partition_indexes", 1, 7, I32S)])),
@@ -308,6 +317,7 @@ static OFFSET_FETCH: Layout = Layout {
 static FIND_COORDINATOR: Layout = Layout {
     name: "FindCoordinator",
     flexible_from: 3,
+    refused_tags: &[],
     fields: &[
         field("key", 0, 3, TEXT),
         field("key_type", 1, ALL, I8),
@@ -318,6 +328,7 @@ static FIND_COORDINATOR: Layout = Layout {
 static JOIN_GROUP: Layout = Layout {
     name: "JoinGroup",
     flexible_from: 6,
+    refused_tags: &[],
     fields: &[
         field("group_id", 0, ALL, TEXT),
         field("session_timeout_ms", 0, ALL, I32),
@@ -333,6 +344,7 @@ static JOIN_GROUP: Layout = Layout {
 static HEARTBEAT: Layout = Layout {
     name: "Heartbeat",
     flexible_from: 4,
+    refused_tags: &[],
     fields: &[
         field("group_id", 0, ALL, TEXT),
         field("generation_id", 0, ALL, I32),
@@ -344,6 +356,7 @@ static HEARTBEAT: Layout = Layout {
 static LEAVE_GROUP: Layout = Layout {
     name: "LeaveGroup",
     flexible_from: 4,
+    refused_tags: &[],
     fields: &[
         field("group_id", 0, ALL, TEXT),
         field("member_id", 0, 2, TEXT),
@@ -363,6 +376,7 @@ static LEAVE_GROUP: Layout = Layout {
 static SYNC_GROUP: Layout = Layout {
     name: "SyncGroup",
     flexible_from: 4,
+    refused_tags: &[],
     fields: &[
         field("group_id", 0, ALL, TEXT),
         field("generation_id", 0, ALL, I32),
@@ -382,12 +396,14 @@ static SYNC_GROUP: Layout = Layout {
 static API_VERSIONS: Layout = Layout {
     name: "ApiVersions",
     flexible_from: 3,
+    refused_tags: &[],
     fields: &[field("client_software_name", 3, ALL, TEXT), field("client_software_version", 3, ALL, TEXT)],
 };
 
 static INIT_PRODUCER_ID: Layout = Layout {
     name: "InitProducerId",
     flexible_from: 2,
+    refused_tags: &[],
     fields: &[
         field("transactional_id", 0, ALL, TEXT_OR_NULL),
         field("transaction_timeout_ms", 0, ALL, I32),
@@ -399,6 +415,7 @@ static INIT_PRODUCER_ID: Layout = Layout {
 static OFFSET_FOR_LEADER_EPOCH: Layout = Layout {
     name: "OffsetForLeaderEpoch",
     flexible_from: 4,
+    refused_tags: &[],
     fields: &[
         field("replica_id", 3, ALL, I32),
         field(
@@ -425,6 +442,7 @@ static OFFSET_FOR_LEADER_EPOCH: Layout = Layout {
 static DESCRIBE_CONFIGS: Layout = Layout {
     name: "DescribeConfigs",
     flexible_from: 4,
+    refused_tags: &[],
     fields: &[
         field(
             "resources",
@@ -444,6 +462,7 @@ static DESCRIBE_CONFIGS: Layout = Layout {
 static DESCRIBE_CLUSTER: Layout = Layout {
     name: "DescribeCluster",
     flexible_from: 0,
+    refused_tags: &[],
     fields: &[
         field("include_cluster_authorized_operations", 0, ALL, BOOL),
         field("endpoint_type", 1, ALL, I8),

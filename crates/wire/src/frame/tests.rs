@@ -156,13 +156,19 @@ fn every_served_request_is_read_as_it_was_written() {
 }
 
 #[test]
-fn every_served_response_can_be_written_from_defaults() {
+fn every_served_response_is_fitted_to_its_version() {
     for (api, version) in rows() {
         let Some(response) = default_response(api) else { continue };
         let frame = encode_response(version, 3, response)
             .unwrap_or_else(|error| panic!("{api:?} {version}: {error}"));
-        let (correlation_id, _) = decode_response(api, version, frame.slice(4..)).unwrap();
+        let (correlation_id, read) = decode_response(api, version, frame.slice(4..))
+            .unwrap_or_else(|error| panic!("{api:?} {version}: {error}"));
         assert_eq!(correlation_id, 3);
+        if let Response::OffsetFetch(body) = read
+            && version < 8
+        {
+            assert_eq!(body.topics[0].partitions[0].committed_offset, 41);
+        }
     }
 }
 
@@ -187,21 +193,31 @@ fn default_response(api: ApiKey) -> Option<Response> {
         ApiKey::Metadata => m::MetadataResponse::default()
             .with_cluster_authorized_operations(4)
             .with_topics(vec![
-                m::metadata_response::MetadataResponseTopic::default()
-                    .with_name(Some(m::TopicName(text("t"))))
-                    .with_topic_authorized_operations(8),
+                m::metadata_response::MetadataResponseTopic::default().with_topic_authorized_operations(8),
             ])
             .into(),
         ApiKey::OffsetCommit => m::OffsetCommitResponse::default().into(),
-        ApiKey::OffsetFetch => m::OffsetFetchResponse::default().into(),
+        ApiKey::OffsetFetch => m::OffsetFetchResponse::default()
+            .with_groups(vec![
+                m::offset_fetch_response::OffsetFetchResponseGroup::default()
+                    .with_group_id(m::GroupId(text("g")))
+                    .with_topics(vec![
+                        m::offset_fetch_response::OffsetFetchResponseTopics::default()
+                            .with_name(m::TopicName(text("t")))
+                            .with_partitions(vec![
+                                m::offset_fetch_response::OffsetFetchResponsePartitions::default()
+                                    .with_committed_offset(41),
+                            ]),
+                    ]),
+            ])
+            .into(),
         ApiKey::FindCoordinator => m::FindCoordinatorResponse::default()
             .with_port(5)
             .with_coordinators(vec![m::find_coordinator_response::Coordinator::default().with_key(text("g"))])
             .into(),
-        ApiKey::JoinGroup => m::JoinGroupResponse::default()
-            .with_protocol_name(Some(text("range")))
-            .with_skip_assignment(true)
-            .into(),
+        ApiKey::JoinGroup => {
+            m::JoinGroupResponse::default().with_protocol_name(None).with_skip_assignment(true).into()
+        }
         ApiKey::Heartbeat => m::HeartbeatResponse::default().into(),
         ApiKey::LeaveGroup => m::LeaveGroupResponse::default()
             .with_members(vec![m::leave_group_response::MemberResponse::default().with_error_code(25)])
@@ -212,7 +228,12 @@ fn default_response(api: ApiKey) -> Option<Response> {
         }
         ApiKey::OffsetForLeaderEpoch => m::OffsetForLeaderEpochResponse::default().into(),
         ApiKey::DescribeConfigs => m::DescribeConfigsResponse::default().into(),
-        ApiKey::DescribeCluster => m::DescribeClusterResponse::default().with_endpoint_type(2).into(),
+        ApiKey::DescribeCluster => m::DescribeClusterResponse::default()
+            .with_endpoint_type(2)
+            .with_brokers(vec![
+                m::describe_cluster_response::DescribeClusterBroker::default().with_is_fenced(true),
+            ])
+            .into(),
         _ => return None,
     })
 }
@@ -228,6 +249,36 @@ fn p10_a_metadata_request_that_claims_2_to_the_31_topics_is_refused() {
     ));
     let plain = Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff]);
     assert!(matches!(decode_request(&header(4), plain), Err(FrameError::Count { .. })));
+}
+
+#[test]
+fn p10_a_tagged_field_cannot_lead_the_decoder_astray() {
+    // The decoder reads 16 bytes for tag 0 of a partition whatever its size says, and would go on in the wrong place.
+    let request = full(ApiKey::Fetch, 17).unwrap();
+    let frame = encode_request(17, 9, "c", &request).unwrap();
+    let (header, body) = open(&frame);
+    // The partition's tagged fields come before the topic's, the forgotten topics, the rack and the request's own.
+    let partition_tags = body.len() - 5;
+    let tagged = |tag: u8| {
+        let mut bytes = body.to_vec();
+        bytes.splice(partition_tags..=partition_tags, [1, tag, 1, 0xff]);
+        decode_request(&header, Bytes::from(bytes))
+    };
+    assert_eq!(tagged(0).unwrap_err(), FrameError::Tag { api: "Fetch", tag: 0 });
+    assert!(tagged(7).is_ok());
+}
+
+#[test]
+fn p10_a_body_of_tiny_elements_is_refused_by_their_number() {
+    // Topics without a name and without partitions are three bytes each.
+    let topics = vec![m::produce_request::TopicProduceData::default(); guard::ELEMENTS_MAX + 1];
+    let produce = |topics| {
+        let frame = encode_request(9, 1, "c", &m::ProduceRequest::default().with_topic_data(topics).into());
+        let (header, body) = open(&frame.unwrap());
+        decode_request(&header, body)
+    };
+    assert!(matches!(produce(topics.clone()), Err(FrameError::Count { field: "topic_data", .. })));
+    assert!(produce(topics[1..].to_vec()).is_ok());
 }
 
 #[test]
