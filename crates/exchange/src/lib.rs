@@ -5,6 +5,7 @@
 
 mod access;
 mod acknowledged;
+pub mod apply;
 mod caller;
 mod check;
 mod exchange;

@@ -1,5 +1,7 @@
 //! What every database under the store must do.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use shuniu_model::identifier::{DivisionCode, Uscc};
 use shuniu_model::{
     Generalisation, Grant, GrantId, GrantState, ItemName, Limits, MaskRule, Mode, Organisation,

@@ -1,0 +1,98 @@
+//! The directory from one declarative file: organisations, systems, resources, grants.
+//!
+//! Applying says what is to be there. What the file leaves out is left alone; a grant ends only by `state =
+//! "revoked"`. A changed view is a new grant under a new id. The same file applied twice changes nothing.
+
+mod difference;
+mod file;
+mod grants;
+mod problem;
+mod resources;
+
+use shuniu_ledger::{Actor, Draft};
+use shuniu_model::Timestamp;
+use shuniu_policy::Facts;
+use shuniu_store::{Change, Store, StoreError};
+
+use crate::keyring::KeyRing;
+
+pub use file::DirectoryFile;
+pub use problem::{Problem, Problems};
+
+/// How a file is read against the directory.
+pub struct Context<'a> {
+    /// What the directory holds.
+    pub facts: &'a Facts,
+    /// The pseudonym master keys: projected schemas carry defaults under them.
+    pub keys: &'a dyn KeyRing,
+    /// The time zone in which a bare date ends, by its IANA name.
+    pub time_zone: &'a str,
+    /// When new grants start that do not say so.
+    pub now: Timestamp,
+}
+
+/// What a file changes.
+#[derive(Debug, Default)]
+pub struct Changes {
+    lines: Vec<String>,
+    changes: Vec<Change>,
+    drafts: Vec<DraftOf>,
+}
+
+/// An audit draft that waits for its actor.
+#[derive(Debug)]
+enum DraftOf {
+    Changed { target: String, detail: String },
+    Granted(Box<shuniu_model::Grant>),
+    Revoked { id: shuniu_model::GrantId, resource: shuniu_model::ResourceName },
+}
+
+impl Changes {
+    /// Whether the directory is as the file says already.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// The difference, a line each: `+` for what is new, `~` for what changes, `-` for what ends.
+    #[must_use]
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
+    /// Makes the changes and their audit entries, in one transaction, in the operator's name. Returns the new policy
+    /// version.
+    ///
+    /// # Errors
+    /// When the database refuses; nothing is changed then.
+    pub async fn apply(&self, store: &Store, operator: &str) -> Result<u64, StoreError> {
+        let drafts = self
+            .drafts
+            .iter()
+            .map(|draft| {
+                let actor = Actor::operator(operator);
+                let draft = match draft {
+                    DraftOf::Changed { target, detail } => Draft::changed(actor, target, detail),
+                    DraftOf::Granted(grant) => Draft::granted(actor, grant),
+                    DraftOf::Revoked { id, resource } => Draft::revoked_grant(
+                        actor,
+                        id.clone(),
+                        resource.clone(),
+                        "revoked in the directory file",
+                    ),
+                };
+                serde_json::to_string(&draft).map_err(|error| {
+                    StoreError::Conflict(format!("an audit draft cannot be written: {error}"))
+                })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        store.write(&self.changes, &drafts).await
+    }
+
+    fn note(&mut self, sign: char, target: String, detail: String, change: Change) {
+        let gap = if detail.is_empty() { "" } else { ": " };
+        self.lines.push(format!("{sign} {target}{gap}{detail}"));
+        self.changes.push(change);
+        self.drafts.push(DraftOf::Changed { target, detail });
+    }
+}

@@ -1,0 +1,151 @@
+//! The directory file, on the demonstration's own.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::Path;
+
+use shuniu_exchange::apply::{Changes, Context, DirectoryFile, Problems};
+use shuniu_exchange::{KeyRing, KeyUnavailable};
+use shuniu_ledger::SubjectKey;
+use shuniu_model::{GrantState, Timestamp};
+use shuniu_policy::Snapshot;
+use shuniu_store::Store;
+
+struct Keys;
+
+impl KeyRing for Keys {
+    fn pseudonym_master(&self, version: u32) -> Result<[u8; 32], KeyUnavailable> {
+        Ok([u8::try_from(version).unwrap(); 32])
+    }
+
+    fn subjects_of(&self, year: u16) -> Result<SubjectKey, KeyUnavailable> {
+        Ok(SubjectKey::new(year, &[9; 32]))
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+fn directory() -> String {
+    std::fs::read_to_string(root().join("config/directory.toml")).unwrap()
+}
+
+fn parse(text: &str) -> Result<DirectoryFile, Problems> {
+    DirectoryFile::parse(text, |path| std::fs::read_to_string(root().join("config").join(path)))
+}
+
+async fn changes(text: &str, store: &Store) -> Result<Changes, Problems> {
+    let facts = store.facts().await.unwrap();
+    let now = Timestamp::from_micros(1_800_000_000_000_000);
+    parse(text)?.changes(&Context { facts: &facts, keys: &Keys, time_zone: "Asia/Shanghai", now })
+}
+
+async fn open() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open_file(&folder.path().join("directory.db")).await.unwrap();
+    (folder, store)
+}
+
+async fn problems(text: &str, store: &Store) -> String {
+    changes(text, store).await.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn a_file_is_applied_once_and_then_changes_nothing() {
+    let (_folder, store) = open().await;
+    let first = changes(&directory(), &store).await.unwrap();
+    assert!(first.lines().iter().all(|line| line.starts_with('+')), "{:#?}", first.lines());
+    first.apply(&store, "wang").await.unwrap();
+    let facts = store.facts().await.unwrap();
+    let population = facts.resources.iter().find(|resource| resource.name.as_str() == "population").unwrap();
+    assert_eq!(population.versions.len(), 1);
+    let bank = facts.grants.iter().find(|grant| grant.id.as_str() == "bank-population").unwrap();
+    assert!(
+        facts
+            .projected
+            .iter()
+            .any(|it| it.view == bank.view.digest() && it.writer == population.versions[0].id)
+    );
+    // 2030-12-31 in Shanghai ends eight hours before it ends in UTC.
+    assert_eq!(bank.ends_at.to_string(), "2030-12-31T16:00:00.000000Z");
+    let drafts = store.outbox_next(1000).await.unwrap();
+    assert_eq!(drafts.len(), first.lines().len());
+    assert!(drafts.iter().all(|row| row.draft.contains("wang")));
+    Snapshot::new(facts).unwrap();
+    assert!(changes(&directory(), &store).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_grant_ends_by_its_state_and_never_comes_back() {
+    let (_folder, store) = open().await;
+    changes(&directory(), &store).await.unwrap().apply(&store, "wang").await.unwrap();
+    let revoked =
+        directory().replace("id = \"bank-population\"", "id = \"bank-population\"\nstate = \"revoked\"");
+    let second = changes(&revoked, &store).await.unwrap();
+    assert_eq!(second.lines(), ["- grant bank-population: revoked"]);
+    second.apply(&store, "wang").await.unwrap();
+    let facts = store.facts().await.unwrap();
+    let bank = facts.grants.iter().find(|grant| grant.id.as_str() == "bank-population").unwrap();
+    assert_eq!(bank.state, GrantState::Revoked);
+    assert!(problems(&directory(), &store).await.contains("it is revoked, for good"));
+    let successor =
+        revoked.replace("state = \"revoked\"", "").replace("\"bank-population\"", "\"bank-population-2\"");
+    changes(&successor, &store).await.unwrap().apply(&store, "wang").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_changed_view_is_a_new_grant() {
+    let (_folder, store) = open().await;
+    changes(&directory(), &store).await.unwrap().apply(&store, "wang").await.unwrap();
+    let wider = directory().replace("death_flag = \"keep\"", "death_flag = \"keep\"\nethnic = \"keep\"");
+    assert!(problems(&wider, &store).await.contains("give the new one a new id"));
+    let longer = directory().replacen("ends_at = \"2030-12-31\"", "ends_at = \"2031-12-31\"", 1);
+    assert_eq!(changes(&longer, &store).await.unwrap().lines().len(), 1);
+}
+
+#[tokio::test]
+async fn everything_wrong_with_a_file_is_told_at_once() {
+    let (_folder, store) = open().await;
+    let broken = directory()
+        .replacen("live_division == '500103'", "live_division > 5", 1)
+        .replacen("code = \"101001/1\"", "code = \"901001/1\"", 1)
+        .replacen("system = \"bank-supervisor\"", "system = \"bank\"", 1)
+        .replacen("uscc = \"11500000XNG000011B\"", "uscc = \"11500000XNG000011C\"", 1);
+    let text = problems(&broken, &store).await;
+    for expected in
+        ["grant yuzhong-population", "901001/1", "system `bank` is neither here", "check character"]
+    {
+        assert!(text.contains(expected), "{expected} is not in:\n{text}");
+    }
+    assert!(store.facts().await.unwrap().organisations.is_empty());
+}
+
+#[tokio::test]
+async fn a_filter_that_compares_text_with_a_number_is_refused() {
+    let (_folder, store) = open().await;
+    let text =
+        problems(&directory().replacen("live_division == '500103'", "live_division == 500103", 1), &store)
+            .await;
+    assert!(text.contains("grant yuzhong-population"), "{text}");
+    assert!(text.contains("the one is text, the other a number"), "{text}");
+}
+
+#[tokio::test]
+async fn a_partial_date_ends_no_grant() {
+    let (_folder, store) = open().await;
+    for date in ["2030-13-31", "2030-12", "soon"] {
+        let broken = directory().replacen("ends_at = \"2030-12-31\"", &format!("ends_at = \"{date}\""), 1);
+        assert!(problems(&broken, &store).await.contains("neither a date nor an RFC 3339 instant"), "{date}");
+    }
+}
+
+#[tokio::test]
+async fn an_organisation_cannot_hold_the_key_and_its_pseudonym() {
+    let (_folder, store) = open().await;
+    let second = "\n[[system]]\nid = \"bank-second\"\norganisation = \"11500000XNG0000976\"\nname = \"n\"\n\
+        [[grant]]\nid = \"bank-second-population\"\nsystem = \"bank-second\"\nresource = \"population\"\n\
+        modes = [\"subscribe\"]\npurpose = \"p\"\nbasis = \"b\"\nends_at = \"2030-12-31\"\n[grant.items]\nid_no = \"keep\"\n";
+    let text = problems(&format!("{}{second}", directory()), &store).await;
+    assert!(text.contains("the key in another form"), "{text}");
+}
