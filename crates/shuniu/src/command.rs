@@ -3,6 +3,7 @@
 mod audit;
 mod ca;
 mod demo;
+mod hub;
 mod keys;
 
 use std::process::ExitCode;
@@ -21,6 +22,8 @@ struct Arguments {
 enum Command {
     /// See the whole exchange at work on this machine, with real registers, told step by step.
     Demo(demo::Command),
+    /// Run the hub: records, directory, audit log, and the doors to them.
+    Hub(hub::Command),
     /// Verify, search, export and trace the audit log.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -40,6 +43,7 @@ type Failure = Box<dyn std::error::Error>;
 pub fn run() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Demo(command) => demo::run(command),
+        Command::Hub(command) => hub::run(command),
         Command::Audit(command) => audit::run(command),
         Command::Ca(command) => ca::run(command),
         Command::Keys(command) => keys::run(command),

@@ -5,8 +5,8 @@
 mod audit;
 mod doors;
 mod engine;
+mod exchange;
 mod hub;
-mod policy;
 mod strict;
 mod tls;
 
@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 pub use audit::Audit;
 pub use doors::{Api, Gateway};
 pub use engine::Engine;
+pub use exchange::Exchange;
 pub use hub::Hub;
-pub use policy::Policy;
 pub use tls::Tls;
 
 /// Everything that the hub can be told.
@@ -33,8 +33,8 @@ pub struct Config {
     pub api: Api,
     /// The hub's own certificate and the authority that signs its callers'.
     pub tls: Tls,
-    /// How fresh the facts must be.
-    pub policy: Policy,
+    /// How much one request may take.
+    pub exchange: Exchange,
     /// Records on this machine's disk.
     pub engine: Engine,
     /// The audit log.
@@ -97,7 +97,7 @@ impl Config {
         config.hub.check()?;
         config.gateway.check()?;
         config.api.check()?;
-        config.policy.check()?;
+        config.exchange.check()?;
         config.engine.check()?;
         config.audit.check()?;
         Ok(config)
@@ -158,7 +158,7 @@ mod tests {
             ("[gateway]\nlistn = \"0.0.0.0:1\"", "gateway.listn", Some("gateway.listen")),
             ("[gatway]\nlisten = \"0.0.0.0:1\"", "gatway", Some("gateway")),
             ("data_folder = \"x\"", "data_folder", Some("hub.data_folder")),
-            ("[hub]\npoll_milliseconds = 1", "hub.poll_milliseconds", Some("policy.poll_milliseconds")),
+            ("[hub]\ngather_millisecond = 1", "hub.gather_millisecond", Some("audit.gather_milliseconds")),
             ("[hub]\nwhatever_this_is = 1", "hub.whatever_this_is", None),
         ] {
             match Config::parse(text) {
@@ -174,12 +174,13 @@ mod tests {
     fn a_value_that_cannot_be_is_refused() {
         for text in [
             "[hub]\ntime_zone = \"Asia/Chongqing2\"",
-            "[policy]\npause_after_milliseconds = 100",
+            "[exchange]\nfetch_bytes_max = 100",
             "[gateway]\nlisten = \"localhost\"",
             "[gateway]\nconnections_max = 0",
             "[gateway]\nhost = \"\"",
             "[engine]\nrebalance_delay_milliseconds = -1",
-            "[audit]\ncheckpoint_milliseconds = 5000",
+            "[audit]\ngather_milliseconds = 5000",
+            "[audit]\nsuite = \"md5\"",
         ] {
             assert!(Config::parse(text).is_err(), "{text}");
         }

@@ -10,6 +10,7 @@ mod figure;
 pub mod keys;
 pub mod operator;
 mod secret_file;
+pub mod serve;
 pub mod synth;
 
 pub use secret_file::SecretFileError;

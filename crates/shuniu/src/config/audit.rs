@@ -1,6 +1,7 @@
 //! The audit log.
 
 use serde::{Deserialize, Serialize};
+use shuniu_ledger::Suite;
 
 use super::{ConfigError, require};
 
@@ -8,10 +9,14 @@ use super::{ConfigError, require};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Audit {
-    /// The log's name: the first line of every checkpoint. Never changed once the log has entries.
-    pub origin: String,
-    /// How long the oldest entry may wait for its checkpoint.
-    pub checkpoint_milliseconds: u64,
+    /// The log's name: with the suite behind it, the first line of every checkpoint. Never changed once the log has
+    /// entries.
+    pub name: String,
+    /// The log's algorithms: `sha256-ed25519`, or `sm3-sm2` where commercial-cryptography review asks for it. Never
+    /// changed once the log has entries.
+    pub suite: String,
+    /// How long a round gathers entries behind the first before it writes tiles and a checkpoint.
+    pub gather_milliseconds: u64,
     /// For an entry to be durable, after which its request is refused.
     pub append_seconds: u64,
     /// Equal refusals within this time are one counted entry.
@@ -23,8 +28,9 @@ pub struct Audit {
 impl Default for Audit {
     fn default() -> Self {
         Self {
-            origin: "shuniu.example/audit".into(),
-            checkpoint_milliseconds: 500,
+            name: "shuniu.example/audit".into(),
+            suite: Suite::default().as_str().into(),
+            gather_milliseconds: 100,
             append_seconds: 5,
             refusals_merged_seconds: 10,
             spool_bytes_max: 16 << 20,
@@ -33,19 +39,25 @@ impl Default for Audit {
 }
 
 impl Audit {
+    /// The suite by its name.
+    pub(crate) fn suite(&self) -> Option<Suite> {
+        Suite::ALL.into_iter().find(|suite| suite.as_str() == self.suite)
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         // A note's first line: no blanks and no plus sign, which would be taken apart (C2SP signed-note).
         let name = |c: char| c.is_ascii_graphic() && c != '+';
         require(
-            (1..=200).contains(&self.origin.len()) && self.origin.chars().all(name),
-            "audit.origin",
+            (1..=200).contains(&self.name.len()) && self.name.chars().all(name),
+            "audit.name",
             "1 to 200 printing ASCII characters without blank and `+`",
         )?;
         require(
-            (10..=500).contains(&self.checkpoint_milliseconds),
-            "audit.checkpoint_milliseconds",
-            "10 to 500",
+            (1..=400).contains(&self.gather_milliseconds),
+            "audit.gather_milliseconds",
+            "1 to 400: a checkpoint follows its oldest entry by at most 500",
         )?;
+        require(self.suite().is_some(), "audit.suite", "sha256-ed25519 or sm3-sm2")?;
         require((1..=60).contains(&self.append_seconds), "audit.append_seconds", "1 to 60")?;
         require(
             (1..=60).contains(&self.refusals_merged_seconds),

@@ -17,13 +17,17 @@ pub struct Gateway {
     /// The port of the virtual broker, as clients are told.
     pub port: u16,
     /// Connections at one time.
-    pub connections_max: u32,
+    pub connections_max: usize,
     /// Connections of one system at one time.
-    pub connections_per_system_max: u32,
+    pub connections_per_system_max: usize,
     /// For a TLS handshake to be over.
     pub handshake_seconds: u64,
     /// Without a request, after which a connection is closed.
     pub idle_seconds: u64,
+    /// For a client to take the next bytes of an answer.
+    pub write_seconds: u64,
+    /// The largest Produce request.
+    pub produce_bytes_max: usize,
 }
 
 impl Default for Gateway {
@@ -36,6 +40,8 @@ impl Default for Gateway {
             connections_per_system_max: 200,
             handshake_seconds: 10,
             idle_seconds: 600,
+            write_seconds: 60,
+            produce_bytes_max: 16 << 20,
         }
     }
 }
@@ -55,7 +61,13 @@ impl Gateway {
             "1 to gateway.connections_max",
         )?;
         require((1..=120).contains(&self.handshake_seconds), "gateway.handshake_seconds", "1 to 120")?;
-        require((10..=86_400).contains(&self.idle_seconds), "gateway.idle_seconds", "10 to 86400")
+        require((10..=86_400).contains(&self.idle_seconds), "gateway.idle_seconds", "10 to 86400")?;
+        require((1..=600).contains(&self.write_seconds), "gateway.write_seconds", "1 to 600")?;
+        require(
+            (1 << 20..=256 << 20).contains(&self.produce_bytes_max),
+            "gateway.produce_bytes_max",
+            "1 MiB (1048576) to 256 MiB (268435456)",
+        )
     }
 }
 
@@ -66,9 +78,15 @@ pub struct Api {
     /// Address and port to listen on.
     pub listen: SocketAddr,
     /// Connections at one time.
-    pub connections_max: u32,
-    /// For a request to be answered.
-    pub request_seconds: u64,
+    pub connections_max: usize,
+    /// For a TLS handshake to be over.
+    pub handshake_seconds: u64,
+    /// After which a connection is closed, whatever goes over it.
+    pub connection_seconds: u64,
+    /// The largest body of a request.
+    pub body_bytes_max: usize,
+    /// Address and port of `/health/live` and `/health/ready`, without TLS: for this machine's own supervisor.
+    pub health_listen: SocketAddr,
 }
 
 impl Default for Api {
@@ -76,7 +94,10 @@ impl Default for Api {
         Self {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9443)),
             connections_max: 500,
-            request_seconds: 30,
+            handshake_seconds: 10,
+            connection_seconds: 300,
+            body_bytes_max: 1 << 20,
+            health_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9444)),
         }
     }
 }
@@ -84,6 +105,17 @@ impl Default for Api {
 impl Api {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         require((1..=100_000).contains(&self.connections_max), "api.connections_max", "1 to 100000")?;
-        require((1..=600).contains(&self.request_seconds), "api.request_seconds", "1 to 600")
+        require((1..=120).contains(&self.handshake_seconds), "api.handshake_seconds", "1 to 120")?;
+        require((1..=3_600).contains(&self.connection_seconds), "api.connection_seconds", "1 to 3600")?;
+        require(
+            (1 << 10..=64 << 20).contains(&self.body_bytes_max),
+            "api.body_bytes_max",
+            "1 KiB (1024) to 64 MiB (67108864)",
+        )?;
+        require(
+            self.health_listen.ip().is_loopback(),
+            "api.health_listen",
+            "an address of this machine alone",
+        )
     }
 }

@@ -12,6 +12,7 @@ use crate::synth::Synth;
 /// The ports that a hub has by default, and that the connectors' files name.
 const KAFKA_PORT: u16 = 9093;
 const API_PORT: u16 = 9443;
+const HEALTH_PORT: u16 = 9444;
 
 /// The demonstration under way.
 pub(super) struct Stage {
@@ -28,12 +29,13 @@ pub(super) struct Stage {
 pub(super) struct Doors {
     pub(super) kafka: u16,
     pub(super) api: u16,
+    health: u16,
 }
 
 impl Doors {
     /// The usual ports, or free ones where they are taken.
     pub(super) fn free() -> Self {
-        Self { kafka: free(KAFKA_PORT), api: free(API_PORT) }
+        Self { kafka: free(KAFKA_PORT), api: free(API_PORT), health: free(HEALTH_PORT) }
     }
 
     pub(super) fn kafka_address(self) -> SocketAddr {
@@ -42,6 +44,10 @@ impl Doors {
 
     pub(super) fn api_address(self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.api))
+    }
+
+    pub(super) fn health_address(self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.health))
     }
 
     /// A connector's file, pointed at these doors.

@@ -163,7 +163,8 @@ pub(in crate::demo) async fn hub(stage: &mut Stage) -> Result<(), DemoError> {
     config.gateway.listen = stage.doors.kafka_address();
     config.gateway.port = stage.doors.kafka;
     config.api.listen = stage.doors.api_address();
-    config.audit.origin = "demo.shuniu.example/audit".to_owned();
+    config.api.health_listen = stage.doors.health_address();
+    config.audit.name = "demo.shuniu.example/audit".to_owned();
     let text = config.to_toml().map_err(DemoError::Config)?;
     stage.home.write("hub.toml", text.as_bytes()).map_err(DemoError::Home)?;
     let log = stage.home.path("hub.log");

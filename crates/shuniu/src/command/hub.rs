@@ -1,0 +1,42 @@
+//! `shuniu hub`: the hub itself.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::filter::LevelFilter;
+
+use super::Failure;
+use crate::config::Config;
+use crate::{clock, serve};
+
+#[derive(Debug, Args)]
+pub(super) struct Command {
+    /// The configuration; config/hub.toml shows every key. Without it every key has its default.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// How much is logged, to standard error: error, warn, info, debug or trace.
+    #[arg(long, default_value = "info")]
+    log: LevelFilter,
+}
+
+pub(super) fn run(command: Command) -> Result<(), Failure> {
+    let config = command.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(command.log)
+        .with_ansi(false)
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let stop = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        Ok(serve::run(&config, clock::system(), stop).await?)
+    })
+}

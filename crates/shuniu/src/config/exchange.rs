@@ -1,0 +1,55 @@
+//! How much one request may take.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, require};
+
+/// Bounds of what is read and checked for one request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Exchange {
+    /// Bytes that one fetch takes from the record store.
+    pub fetch_bytes_max: u32,
+    /// How long one fetch may wait for records, whatever the client asks.
+    pub fetch_wait_milliseconds_max: u64,
+    /// Bytes that one fetch reads past, looking for a record that its view lets through.
+    pub scan_bytes_max: usize,
+    /// A batch over this once decompressed is refused, in and out.
+    pub decompressed_bytes_max: usize,
+}
+
+impl Default for Exchange {
+    fn default() -> Self {
+        Self {
+            fetch_bytes_max: 8 << 20,
+            fetch_wait_milliseconds_max: 30_000,
+            scan_bytes_max: 64 << 20,
+            decompressed_bytes_max: 32 << 20,
+        }
+    }
+}
+
+impl Exchange {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        require(
+            (1 << 20..=1 << 30).contains(&self.fetch_bytes_max),
+            "exchange.fetch_bytes_max",
+            "1 MiB (1048576) to 1 GiB (1073741824)",
+        )?;
+        require(
+            (100..=300_000).contains(&self.fetch_wait_milliseconds_max),
+            "exchange.fetch_wait_milliseconds_max",
+            "100 to 300000",
+        )?;
+        require(
+            (1 << 20..=4 << 30).contains(&self.scan_bytes_max),
+            "exchange.scan_bytes_max",
+            "1 MiB (1048576) to 4 GiB (4294967296)",
+        )?;
+        require(
+            (1 << 20..=1 << 30).contains(&self.decompressed_bytes_max),
+            "exchange.decompressed_bytes_max",
+            "1 MiB (1048576) to 1 GiB (1073741824)",
+        )
+    }
+}

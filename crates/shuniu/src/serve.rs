@@ -1,0 +1,308 @@
+//! The hub: everything is built here, once, and taken down in the opposite order.
+
+mod tls;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shuniu_archive::{
+    AuditLog, AuditOptions, AuditStart, AuditUnavailable, Sequencer, SequencerError, SequencerOptions,
+    TileError, TileFolder,
+};
+use shuniu_broker::Upstream;
+use shuniu_engine::{Engine, EngineConfig, EngineError};
+use shuniu_exchange::{Exchange, Parts, PolicyError, PolicyWatch, Settings};
+use shuniu_ledger::note::{KeyError, NoteSigner};
+use shuniu_ledger::{Actor, BootId, Draft, Suite};
+use shuniu_model::Clock;
+use shuniu_store::{Store, StoreError};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{self, Config};
+use crate::keys::Keys;
+use crate::secret_file::SecretFileError;
+
+pub use tls::TlsError;
+
+/// One machine: records have no other replica.
+const REPLICATION: u16 = 1;
+
+/// Why a hub does not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data folder cannot be made.
+    #[error("cannot make the data folder `{folder}`")]
+    Folder {
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A key is missing or exposed.
+    #[error("cannot have the hub's keys")]
+    Keys(#[source] SecretFileError),
+    /// The certificates cannot be used.
+    #[error("cannot set up TLS")]
+    Tls(#[source] TlsError),
+    /// The record store cannot be opened.
+    #[error("cannot open the record store")]
+    Engine(#[source] EngineError),
+    /// The directory cannot be opened.
+    #[error("cannot open the directory")]
+    Store(#[source] StoreError),
+    /// The policy cannot be loaded.
+    #[error("cannot load the policy")]
+    Policy(#[source] PolicyError),
+    /// The audit log cannot be opened.
+    #[error("cannot open the audit log")]
+    Audit(#[source] AuditStart),
+    /// The audit log does not take its first entry.
+    #[error("cannot write down that the hub starts")]
+    Started(#[source] AuditUnavailable),
+    /// The signing key does not go with the log's name.
+    #[error("cannot sign for the audit log `{name}`")]
+    Signer {
+        /// The log's name.
+        name: String,
+        /// Why.
+        #[source]
+        source: KeyError,
+    },
+    /// The tiles' folder cannot be used.
+    #[error("cannot use the folder of audit tiles")]
+    Tiles(#[source] TileError),
+    /// Somebody else listens there, as a rule.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The audit log's history is in doubt: a person must look before anything is delivered again.
+    #[error("the audit log cannot be sequenced any further")]
+    Sequencer(#[source] Box<SequencerError>),
+}
+
+/// Runs the hub until `stop` resolves, or until it must not go on.
+///
+/// # Errors
+/// See [`ServeError`].
+pub async fn run(config: &Config, clock: Clock, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+    let folder = &config.hub.data_folder;
+    std::fs::create_dir_all(folder)
+        .map_err(|source| ServeError::Folder { folder: folder.clone(), source })?;
+    // What can be refused without touching a record comes first: keys, certificates, addresses.
+    let keys = Keys::open(folder).map_err(ServeError::Keys)?;
+    let tls = tls::server(folder, &config.tls).map_err(ServeError::Tls)?;
+    let kafka = listen(config.gateway.listen).await?;
+    let http = listen(config.api.listen).await?;
+    let health = listen(config.api.health_listen).await?;
+
+    let base = Base::open(config, &keys, &clock).await?;
+    let doors = Doors::open(config, &base, keys, clock, tls, [kafka, http, health]).await?;
+    tracing::info!(kafka = %config.gateway.listen, http = %config.api.listen, "the hub is open");
+
+    let mut failed = base.failed;
+    let ended = tokio::select! {
+        () = stop => Ok(()),
+        failure = &mut failed => match failure {
+            Ok(error) => Err(ServeError::Sequencer(Box::new(error))),
+            // The sequencer ended without an error: only a shutdown does that.
+            Err(_) => Ok(()),
+        },
+    };
+    tracing::info!("the hub closes");
+    let patience = Duration::from_secs(config.hub.shutdown_seconds);
+    // Doors first, so that nothing new is recorded; then the log, so that what was recorded is in it; the records last.
+    close(&doors.tracker, &doors.cancel, patience, "connections").await;
+    close(&base.audit_tracker, &base.audit_cancel, patience, "the audit log").await;
+    base.engine.close().await;
+    close(&base.engine_tracker, &base.audit_cancel, patience, "the record store").await;
+    base.store.close().await;
+    ended
+}
+
+/// What holds data: records, directory, audit log.
+struct Base {
+    engine: Arc<Engine>,
+    store: Store,
+    audit: AuditLog,
+    engine_tracker: TaskTracker,
+    audit_tracker: TaskTracker,
+    audit_cancel: CancellationToken,
+    /// Resolves with the reason when the log can be sequenced no further.
+    failed: oneshot::Receiver<SequencerError>,
+}
+
+impl Base {
+    async fn open(config: &Config, keys: &Keys, clock: &Clock) -> Result<Self, ServeError> {
+        let folder = &config.hub.data_folder;
+        let (engine_tracker, audit_tracker) = (TaskTracker::new(), TaskTracker::new());
+        let audit_cancel = CancellationToken::new();
+        // The engine's lock on its folder is what keeps a second hub out: it comes before the directory is touched.
+        let engine =
+            Engine::open(engine_config(folder, &config.engine), Arc::clone(clock), engine_tracker.clone());
+        let engine = Arc::new(engine.await.map_err(ServeError::Engine)?);
+        let store = Store::open_file(&folder.join("directory.db")).await.map_err(ServeError::Store)?;
+        let suite = config.audit.suite().unwrap_or_default();
+        let options = audit_options(folder, &config.audit, suite);
+        let upstream: Arc<dyn Upstream> = Arc::clone(&engine) as _;
+        let audit = AuditLog::start(
+            Arc::clone(&upstream),
+            options,
+            Arc::clone(clock),
+            &audit_tracker,
+            audit_cancel.clone(),
+        );
+        let audit = audit.await.map_err(ServeError::Audit)?;
+        let failed = sequence(config, suite, keys, &store, upstream, &audit_tracker, audit_cancel.clone())?;
+        Ok(Self { engine, store, audit, engine_tracker, audit_tracker, audit_cancel, failed })
+    }
+}
+
+/// What answers: the exchange and its doors.
+struct Doors {
+    tracker: TaskTracker,
+    cancel: CancellationToken,
+}
+
+impl Doors {
+    async fn open(
+        config: &Config,
+        base: &Base,
+        keys: Keys,
+        clock: Clock,
+        tls: Arc<rustls::ServerConfig>,
+        [kafka, http, health]: [TcpListener; 3],
+    ) -> Result<Self, ServeError> {
+        let started = Draft::administered(Actor::hub(), "hub", "started");
+        base.audit.append(started).await.map_err(ServeError::Started)?;
+        let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let policy = PolicyWatch::start(base.store.clone(), clock, &tracker, cancel.clone());
+        let parts = Parts {
+            upstream: Arc::clone(&base.engine) as _,
+            store: base.store.clone(),
+            policy: policy.await.map_err(ServeError::Policy)?,
+            audit: base.audit.clone(),
+            keys: Arc::new(keys),
+            settings: settings(&config.exchange),
+            replication: REPLICATION,
+        };
+        let exchange = Exchange::start(parts, &tracker, &cancel);
+        let gateway = shuniu_gateway::Door {
+            node: shuniu_engine::NODE,
+            tls: Arc::clone(&tls),
+            exchange: Arc::clone(&exchange),
+            options: Arc::new(gateway_options(&config.gateway)),
+        };
+        let api =
+            shuniu_api::Door { tls, exchange: Arc::clone(&exchange), options: api_options(&config.api) };
+        tracker.spawn(gateway.serve(kafka, tracker.clone(), cancel.clone()));
+        tracker.spawn(api.serve(http, tracker.clone(), cancel.clone()));
+        tracker.spawn(shuniu_api::serve_health(health, exchange, tracker.clone(), cancel.clone()));
+        Ok(Self { tracker, cancel })
+    }
+}
+
+/// Starts the sequencer; what is returned resolves when it must stop.
+fn sequence(
+    config: &Config,
+    suite: Suite,
+    keys: &Keys,
+    store: &Store,
+    upstream: Arc<dyn Upstream>,
+    tracker: &TaskTracker,
+    cancel: CancellationToken,
+) -> Result<oneshot::Receiver<SequencerError>, ServeError> {
+    let name = suite.origin(&config.audit.name);
+    let secret = keys.audit_signing().map_err(ServeError::Keys)?;
+    let signer = NoteSigner::new(suite, &name, secret.expose())
+        .map_err(|source| ServeError::Signer { name: name.clone(), source })?;
+    let tiles = TileFolder::create(&config.hub.data_folder.join("audit")).map_err(ServeError::Tiles)?;
+    tiles.publish_key(signer.verifier()).map_err(ServeError::Tiles)?;
+    let options = SequencerOptions { gather: Duration::from_millis(config.audit.gather_milliseconds) };
+    let sequencer =
+        Sequencer::new(upstream, Arc::new(store.clone()), Arc::new(tiles), Arc::new(signer), options);
+    let (sender, failed) = oneshot::channel();
+    tracker.spawn(async move {
+        if let Err(error) = sequencer.run(cancel).await {
+            // Nobody listens any more only while the hub closes anyway.
+            sender.send(error).ok();
+        } else {
+            // Kept until the end: a dropped sender would read as an end without a shutdown.
+            drop(sender);
+        }
+    });
+    Ok(failed)
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
+}
+
+async fn close(tracker: &TaskTracker, cancel: &CancellationToken, patience: Duration, what: &str) {
+    cancel.cancel();
+    tracker.close();
+    if tokio::time::timeout(patience, tracker.wait()).await.is_err() {
+        tracing::warn!("{what} did not end within {} s", patience.as_secs());
+    }
+}
+
+fn engine_config(folder: &Path, config: &config::Engine) -> EngineConfig {
+    let mut engine = EngineConfig::new(folder.join("records"));
+    engine.segment_bytes = config.segment_bytes;
+    engine.initial_rebalance_delay = Duration::from_millis(config.rebalance_delay_milliseconds);
+    engine
+}
+
+fn audit_options(folder: &Path, config: &config::Audit, suite: Suite) -> AuditOptions {
+    AuditOptions {
+        boot: BootId(rand::random()),
+        suite,
+        append_max: Duration::from_secs(config.append_seconds),
+        refusals_merged: Duration::from_secs(config.refusals_merged_seconds),
+        spool: folder.join("refusals.spool"),
+        spool_bytes_max: config.spool_bytes_max,
+        replication: REPLICATION,
+    }
+}
+
+fn settings(config: &config::Exchange) -> Settings {
+    Settings {
+        fetch_bytes_max: i32::try_from(config.fetch_bytes_max).unwrap_or(i32::MAX),
+        fetch_wait_ms_max: config.fetch_wait_milliseconds_max,
+        scan_bytes_max: config.scan_bytes_max,
+        decompressed_bytes_max: config.decompressed_bytes_max,
+    }
+}
+
+fn gateway_options(config: &config::Gateway) -> shuniu_gateway::Options {
+    let broker = shuniu_gateway::Broker { host: config.host.clone(), port: config.port };
+    shuniu_gateway::Options {
+        brokers: BTreeMap::from([(shuniu_engine::NODE, broker)]),
+        connections_max: config.connections_max,
+        connections_per_system_max: config.connections_per_system_max,
+        handshake_max: Duration::from_secs(config.handshake_seconds),
+        idle_max: Duration::from_secs(config.idle_seconds),
+        write_max: Duration::from_secs(config.write_seconds),
+        produce_bytes_max: config.produce_bytes_max,
+    }
+}
+
+fn api_options(config: &config::Api) -> shuniu_api::Options {
+    shuniu_api::Options {
+        connections_max: config.connections_max,
+        handshake_max: Duration::from_secs(config.handshake_seconds),
+        connection_max: Duration::from_secs(config.connection_seconds),
+        body_bytes_max: config.body_bytes_max,
+    }
+}

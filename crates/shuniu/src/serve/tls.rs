@@ -1,0 +1,84 @@
+//! TLS 1.3 with client certificates.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
+
+use crate::config::Tls;
+use crate::secret_file::{self, SecretFileError};
+
+/// A certificate or key that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A certificate file cannot be read.
+    #[error("cannot read certificate `{path}`")]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    /// The key file is missing or exposed.
+    #[error("cannot read the hub's key")]
+    KeyFile(#[source] SecretFileError),
+    /// The key file holds no key.
+    #[error("`{path}` holds no private key in PEM")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    /// The authority's certificate cannot be trusted.
+    #[error("cannot trust the authority in `{path}`")]
+    Authority {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rustls::Error,
+    },
+    /// Callers' certificates cannot be checked.
+    #[error("cannot check callers' certificates")]
+    Verifier(#[source] VerifierBuilderError),
+    /// Key and certificate do not fit, as a rule.
+    #[error("cannot use the hub's certificate with its key")]
+    Fit(#[source] rustls::Error),
+}
+
+/// The doors' TLS; file names are within the data folder unless absolute.
+pub(super) fn server(folder: &Path, config: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let authority = folder.join(&config.authority);
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(&authority)? {
+        roots.add(certificate).map_err(|source| TlsError::Authority { path: authority.clone(), source })?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+        .build()
+        .map_err(TlsError::Verifier)?;
+    let chain = certificates(&folder.join(&config.certificate))?;
+    let path = folder.join(&config.key);
+    let key = secret_file::read(&path).map_err(TlsError::KeyFile)?;
+    let key =
+        PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|source| TlsError::Key { path, source })?;
+    let mut server = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .and_then(|builder| builder.with_client_cert_verifier(verifier).with_single_cert(chain, key))
+        .map_err(TlsError::Fit)?;
+    // Every connection shows its certificate anew: a resumed one would be believed from before a revocation or an end.
+    server.send_tls13_tickets = 0;
+    Ok(Arc::new(server))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|source| TlsError::Certificate { path: path.to_owned(), source })
+}
