@@ -96,4 +96,6 @@ pub enum BatchError {
 }
 
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::compression::{Compression, compress};
+use super::compression::{Compression, Compressor};
 use super::header::{BatchHeader, NO_PRODUCER};
 use super::{BatchError, varint};
 
@@ -115,10 +115,9 @@ impl BatchBuilder {
     /// # Errors
     /// When the records cannot be compressed or are over 2 GiB.
     pub fn build(self) -> Result<Bytes, BatchError> {
-        let mut compressed = Vec::new();
-        compress(&self.body, self.codec, &mut compressed)?;
+        let mut compressor = Compressor::default();
         let mut out = Vec::new();
-        self.header.write(&compressed, &mut out)?;
+        self.header.write(compressor.compress(&self.body, self.codec)?, &mut out)?;
         Ok(Bytes::from(out))
     }
 }

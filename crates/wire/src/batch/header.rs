@@ -13,9 +13,11 @@ pub const NO_PRODUCER: (i64, i16, i32) = (-1, -1, -1);
 
 /// Bytes before those that the length field counts.
 const LENGTH_END: usize = 12;
+const MAGIC: usize = 16;
 /// Where the bytes that the CRC covers begin.
 const CRC_START: usize = 21;
 
+const CODEC: i16 = 0b0000_0111;
 const TIMESTAMP_TYPE: i16 = 0b0000_1000;
 const TRANSACTIONAL: i16 = 0b0001_0000;
 const CONTROL: i16 = 0b0010_0000;
@@ -108,13 +110,13 @@ impl BatchHeader {
     }
 
     /// Reads the header of a whole batch.
-    fn read(bytes: &[u8]) -> Option<(Self, i8)> {
+    fn read(bytes: &[u8]) -> Option<Self> {
         let mut at = Fields(bytes);
         let base_offset = i64::from_be_bytes(at.take()?);
         let _length: [u8; 4] = at.take()?;
         let leader_epoch = i32::from_be_bytes(at.take()?);
-        let magic = i8::from_be_bytes(at.take()?);
-        let header = Self {
+        let _magic: [u8; 1] = at.take()?;
+        Some(Self {
             base_offset,
             leader_epoch,
             crc: u32::from_be_bytes(at.take()?),
@@ -126,8 +128,7 @@ impl BatchHeader {
             producer_epoch: i16::from_be_bytes(at.take()?),
             base_sequence: i32::from_be_bytes(at.take()?),
             records_count: i32::from_be_bytes(at.take()?),
-        };
-        Some((header, magic))
+        })
     }
 }
 
@@ -175,8 +176,9 @@ impl Batch {
         Err(BatchError::Crc { stated: self.header.crc, found })
     }
 
-    /// The one batch that a producer sends for a partition: whole, of format v2, with a right CRC, neither control nor
-    /// transactional, its records counted from 0 without gaps by its header.
+    /// The one batch that a producer sends for a partition: whole, of format v2, with a right CRC, its records counted
+    /// from 0 without gaps by its header, with no attribute but the codec: control and transactional batches, append time
+    /// and delete horizon are the broker's.
     pub fn of_producer(records: &Bytes) -> Result<Self, BatchError> {
         let mut found = batches(records);
         let batch = found.next().ok_or(BatchError::NotOne { found: 0 })??;
@@ -190,6 +192,12 @@ impl Batch {
         }
         if header.is_transactional() {
             return Err(BatchError::NotAllowed { kind: "transactional" });
+        }
+        if header.is_log_append_time() {
+            return Err(BatchError::NotAllowed { kind: "log-append-time" });
+        }
+        if header.attributes & !CODEC != 0 {
+            return Err(BatchError::NotAllowed { kind: "specially marked" });
         }
         if header.records_count < 1 || header.last_offset_delta != header.records_count - 1 {
             return Err(BatchError::Count {
@@ -227,6 +235,13 @@ impl Iterator for Batches {
 
     fn next(&mut self) -> Option<Self::Item> {
         let length: [u8; 4] = self.rest.get(8..LENGTH_END)?.try_into().ok()?;
+        // It stands at the same place in every format, and older ones have shorter headers.
+        if let Some(magic) = self.rest.get(MAGIC).copied().map(u8::cast_signed)
+            && magic != 2
+        {
+            self.rest.clear();
+            return Some(Err(BatchError::Magic { magic }));
+        }
         let length = i32::from_be_bytes(length);
         let whole = usize::try_from(length).ok().and_then(|length| length.checked_add(LENGTH_END));
         let Some(whole) = whole.filter(|whole| *whole >= HEADER_BYTES) else {
@@ -237,11 +252,7 @@ impl Iterator for Batches {
             return None;
         }
         let bytes = self.rest.split_to(whole);
-        let (header, magic) = BatchHeader::read(&bytes)?;
-        if magic != 2 {
-            self.rest.clear();
-            return Some(Err(BatchError::Magic { magic }));
-        }
+        let header = BatchHeader::read(&bytes)?;
         if header.last_offset_delta < 0 || header.records_count < 0 || header.base_offset < 0 {
             self.rest.clear();
             return Some(Err(BatchError::Count {

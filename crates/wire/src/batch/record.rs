@@ -1,6 +1,6 @@
 //! The records within a batch.
 
-use super::compression::{Scratch, decompress};
+use super::compression::Scratch;
 use super::{Batch, BatchError, varint};
 
 /// One record, its parts borrowed from the batch.
@@ -16,7 +16,6 @@ pub struct Record<'a> {
     pub value: Option<&'a [u8]>,
     /// Its headers.
     pub headers: Headers<'a>,
-    pub(super) attributes: u8,
     pub(super) timestamp_delta: i64,
     pub(super) offset_delta: i32,
 }
@@ -77,7 +76,7 @@ impl Batch {
         scratch: &'a mut Scratch,
         decompressed_bytes_max: usize,
     ) -> Result<Records<'a>, BatchError> {
-        let bytes = decompress(self, &mut scratch.decompressed, decompressed_bytes_max)?;
+        let bytes = scratch.decompressor.read(self, decompressed_bytes_max)?;
         Ok(Records::new(self, bytes))
     }
 }
@@ -90,12 +89,13 @@ pub struct Records<'a> {
     rest: &'a [u8],
     bytes_total: usize,
     index: i32,
+    offset_delta_min: i32,
     broken: bool,
 }
 
 impl<'a> Records<'a> {
     pub(super) fn new(batch: &'a Batch, bytes: &'a [u8]) -> Self {
-        Self { batch, rest: bytes, bytes_total: bytes.len(), index: 0, broken: false }
+        Self { batch, rest: bytes, bytes_total: bytes.len(), index: 0, offset_delta_min: 0, broken: false }
     }
 
     /// Bytes of all records before compression.
@@ -137,9 +137,11 @@ impl<'a> Iterator for Records<'a> {
         let Some(mut record) = read_record(body) else {
             return self.fail("its fields do not fit its length");
         };
-        if record.offset_delta < 0 || record.offset_delta > header.last_offset_delta {
-            return self.fail("its offset is outside of the batch");
+        // Offsets rise, in what compaction leaves too. So a batch with as many records as offsets has no gaps.
+        if record.offset_delta < self.offset_delta_min || record.offset_delta > header.last_offset_delta {
+            return self.fail("its offset does not rise, or is outside of the batch");
         }
+        self.offset_delta_min = record.offset_delta.saturating_add(1);
         record.offset = header.base_offset.saturating_add(i64::from(record.offset_delta));
         record.timestamp = if header.is_log_append_time() {
             header.max_timestamp
@@ -153,7 +155,8 @@ impl<'a> Iterator for Records<'a> {
 }
 
 fn read_record(body: &[u8]) -> Option<Record<'_>> {
-    let (attributes, rest) = body.split_first()?;
+    // No attributes of a record are defined.
+    let (_attributes, rest) = body.split_first()?;
     let (timestamp_delta, rest) = varint::read_i64(rest)?;
     let (offset_delta, rest) = varint::read_i32(rest)?;
     let (key, rest) = read_bytes(rest)?;
@@ -171,16 +174,7 @@ fn read_record(body: &[u8]) -> Option<Record<'_>> {
         return None;
     }
     let headers = Headers { count, bytes: rest };
-    Some(Record {
-        offset: 0,
-        timestamp: 0,
-        key,
-        value,
-        headers,
-        attributes: *attributes,
-        timestamp_delta,
-        offset_delta,
-    })
+    Some(Record { offset: 0, timestamp: 0, key, value, headers, timestamp_delta, offset_delta })
 }
 
 fn read_header(bytes: &[u8]) -> Option<(Header<'_>, &[u8])> {

@@ -7,9 +7,9 @@
 //! Clients stall when the last offset that an answer covers is not in it, so it then ends with a filler: a control
 //! batch of a type that no client knows, which every client steps over.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::compression::{Compression, Scratch, compress, decompress};
+use super::compression::{Compression, Scratch};
 use super::header::{BatchHeader, CONTROL_ATTRIBUTE, KEPT_ATTRIBUTES, NO_PRODUCER};
 use super::record::{Record, Records};
 use super::{Batch, BatchError, batches, varint};
@@ -109,7 +109,7 @@ pub struct Rewritten {
     pub delivered: Delivered,
     /// The last offset that the read batches cover; `None` when there was no whole batch.
     pub covered_to: Option<i64>,
-    /// Record bytes before compression that were read.
+    /// Record bytes that were read: before compression, or as they came where they pass through.
     pub covered_bytes: usize,
     /// Whether the last batch is a filler.
     pub filler: bool,
@@ -165,7 +165,8 @@ pub fn rewrite<E>(
         }
         if header.is_control() {
             out.extend_from_slice(batch.bytes());
-            last_survives = true;
+            // Compaction can leave the mere shell of a batch, over which clients stall as over none.
+            last_survives = header.records_count > 0;
             continue;
         }
         last_survives = rewrite_batch(&batch, options, scratch, each, &mut out, &mut rewritten)?;
@@ -195,15 +196,15 @@ fn rewrite_batch<E>(
 ) -> Result<bool, RewriteError<E>> {
     let header = batch.header();
     let broken = |source| RewriteError::Batch { offset: header.base_offset, source };
-    let Scratch { decompressed, records: body, compressed } = scratch;
-    let bytes = decompress(batch, decompressed, options.decompressed_bytes_max).map_err(broken)?;
+    let Scratch { decompressor, compressor, records: body, key, value } = scratch;
+    let bytes = decompressor.read(batch, options.decompressed_bytes_max).map_err(broken)?;
     rewritten.covered_bytes += bytes.len();
     body.clear();
     let mut record_out = RecordOut {
         key: Part::AsIs,
         value: Part::AsIs,
-        key_bytes: Vec::new(),
-        value_bytes: Vec::new(),
+        key_bytes: std::mem::take(key),
+        value_bytes: std::mem::take(value),
         headers: &[],
     };
     let mut survivors = 0_i32;
@@ -224,10 +225,11 @@ fn rewrite_batch<E>(
         rewritten.delivered.push(record.offset, record.offset);
         last_offset = Some(record.offset);
     }
+    (*key, *value) = (record_out.key_bytes, record_out.value_bytes);
     if survivors == 0 {
         return Ok(false);
     }
-    compress(body, options.codec, compressed).map_err(broken)?;
+    let compressed = compressor.compress(body, options.codec).map_err(broken)?;
     let new = BatchHeader {
         attributes: (header.attributes & KEPT_ATTRIBUTES) | options.codec.attributes(),
         records_count: survivors,
@@ -267,7 +269,7 @@ pub(super) fn write_record(record: &Record<'_>, to: &RecordOut, out: &mut Vec<u8
     }
     length += varint::length(headers_count);
     varint::write(i64::try_from(length).map_err(|_| TOO_LONG)?, out);
-    out.push(record.attributes);
+    out.push(0);
     varint::write(record.timestamp_delta, out);
     varint::write(i64::from(record.offset_delta), out);
     write_bytes(key, out);
@@ -332,7 +334,10 @@ fn write_filler(covered: &BatchHeader, out: &mut Vec<u8>) -> Result<(), BatchErr
     header.write(&record, out)
 }
 
-/// What a passed-through answer covers, by its headers alone; a sparse batch is read for its offsets.
+/// Passes batches on as they are, with what leaves so. Whole batches leave: where one begins before the fetch offset, its
+/// records before that leave too and count as delivered. A filler follows as after [`rewrite`].
+///
+/// Headers alone are read, but for a batch with gaps, which is read for its offsets.
 ///
 /// # Errors
 /// As [`rewrite`].
@@ -342,38 +347,59 @@ pub fn pass_through(
     scratch: &mut Scratch,
 ) -> Result<Rewritten, RewriteError<std::convert::Infallible>> {
     let mut rewritten = Rewritten::default();
-    let mut whole = BytesMut::new();
-    let mut end = 0;
+    let (mut start, mut end) = (0, 0);
+    let mut last: Option<BatchHeader> = None;
+    let mut last_survives = false;
     for batch in batches(records) {
         let batch = batch.map_err(|source| RewriteError::Batch { offset: -1, source })?;
         let header = *batch.header();
-        let broken = |source| RewriteError::Batch { offset: header.base_offset, source };
         end += batch.bytes().len();
-        rewritten.covered_to = Some(header.last_offset());
-        if header.is_control() {
+        last = Some(header);
+        if header.last_offset() < options.fetch_offset && start + batch.bytes().len() == end {
+            start = end;
             continue;
         }
-        let dense = i64::from(header.records_count) == i64::from(header.last_offset_delta) + 1;
-        if dense {
-            let first = header.base_offset.max(options.fetch_offset);
-            if first <= header.last_offset() {
-                rewritten.delivered.push(first, header.last_offset());
-            }
-            continue;
-        }
-        for record in batch.records(scratch, options.decompressed_bytes_max).map_err(broken)? {
-            let record = record.map_err(broken)?;
-            if record.offset >= options.fetch_offset {
-                rewritten.delivered.push(record.offset, record.offset);
-            }
-        }
+        rewritten.covered_bytes += batch.payload().len();
+        last_survives = if header.is_control() {
+            header.records_count > 0
+        } else {
+            let broken = |source| RewriteError::Batch { offset: header.base_offset, source };
+            passed_offsets(&batch, options, scratch, &mut rewritten.delivered).map_err(broken)?
+        };
     }
     // The common case hands the very bytes on.
-    rewritten.bytes = if end == records.len() {
-        records.clone()
-    } else {
-        whole.extend_from_slice(records.get(..end).unwrap_or_default());
-        whole.freeze()
-    };
+    rewritten.bytes = records.slice(start..end);
+    if let Some(header) = last {
+        rewritten.covered_to = Some(header.last_offset());
+        if !last_survives && header.last_offset() >= options.fetch_offset {
+            let mut longer = rewritten.bytes.to_vec();
+            write_filler(&header, &mut longer)
+                .map_err(|source| RewriteError::Batch { offset: header.base_offset, source })?;
+            rewritten.bytes = Bytes::from(longer);
+            rewritten.filler = true;
+        }
+    }
+    scratch.trim();
     Ok(rewritten)
+}
+
+/// Notes a batch's offsets. Returns whether there is a record at its last one.
+fn passed_offsets(
+    batch: &Batch,
+    options: &RewriteOptions,
+    scratch: &mut Scratch,
+    delivered: &mut Delivered,
+) -> Result<bool, BatchError> {
+    let header = batch.header();
+    if i64::from(header.records_count) == i64::from(header.last_offset_delta) + 1 {
+        delivered.push(header.base_offset, header.last_offset());
+        return Ok(true);
+    }
+    let mut last_offset = None;
+    for record in batch.records(scratch, options.decompressed_bytes_max)? {
+        let record = record?;
+        delivered.push(record.offset, record.offset);
+        last_offset = Some(record.offset);
+    }
+    Ok(last_offset == Some(header.last_offset()))
 }
