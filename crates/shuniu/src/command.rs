@@ -3,6 +3,7 @@
 mod audit;
 mod ca;
 mod demo;
+mod directory;
 mod hub;
 mod keys;
 
@@ -24,6 +25,9 @@ enum Command {
     Demo(demo::Command),
     /// Run the hub: records, directory, audit log, and the doors to them.
     Hub(hub::Command),
+    /// Say what organisations, systems, resources and grants there are.
+    #[command(subcommand)]
+    Directory(directory::Command),
     /// Verify, search, export and trace the audit log.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -44,6 +48,7 @@ pub fn run() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Demo(command) => demo::run(command),
         Command::Hub(command) => hub::run(command),
+        Command::Directory(command) => directory::run(command),
         Command::Audit(command) => audit::run(command),
         Command::Ca(command) => ca::run(command),
         Command::Keys(command) => keys::run(command),

@@ -58,6 +58,12 @@ impl Operator {
         }
     }
 
+    /// The login name.
+    #[must_use]
+    pub fn login(&self) -> &str {
+        &self.login
+    }
+
     /// The operator as the audit log names people.
     #[must_use]
     pub fn actor(&self) -> Actor {

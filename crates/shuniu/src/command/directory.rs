@@ -1,0 +1,62 @@
+//! `shuniu directory`: organisations, systems, resources and grants from one file.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use shuniu_exchange::apply::{Context, DirectoryFile};
+use shuniu_store::Store;
+
+use super::{Failure, block_on, say};
+use crate::clock;
+use crate::keys::Keys;
+use crate::operator::Operator;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make the directory what the file says, in one transaction. A hub that runs follows within a second.
+    Apply {
+        /// The directory file.
+        file: PathBuf,
+        /// The data folder.
+        #[arg(long, value_name = "FOLDER", default_value = "data")]
+        data: PathBuf,
+        /// Show what would change, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// The time zone in which a bare date ends (IANA name).
+        #[arg(long, default_value = "Asia/Shanghai")]
+        time_zone: String,
+    },
+}
+
+pub(super) fn run(command: Command) -> Result<(), Failure> {
+    let Command::Apply { file, data, dry_run, time_zone } = command;
+    block_on(apply(&file, &data, dry_run, &time_zone))?
+}
+
+async fn apply(file: &Path, data: &Path, dry_run: bool, time_zone: &str) -> Result<(), Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| format!("cannot read `{}`: {error}", file.display()))?;
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let directory = DirectoryFile::parse(&text, |path| std::fs::read_to_string(folder.join(path)))?;
+    std::fs::create_dir_all(data).map_err(|error| format!("cannot make `{}`: {error}", data.display()))?;
+    let operator = Operator::of(data)?;
+    let store = Store::open_file(&data.join("directory.db")).await?;
+    let facts = store.facts().await?;
+    let keys = Keys::open(data)?;
+    let now = clock::system()();
+    let changes = directory.changes(&Context { facts: &facts, keys: &keys, time_zone, now })?;
+    for line in changes.lines() {
+        say(line);
+    }
+    if changes.is_empty() {
+        say("the directory is as the file says");
+    } else if dry_run {
+        say(format_args!("{} changes; nothing was changed (--dry-run)", changes.lines().len()));
+    } else {
+        let version = changes.apply(&store, operator.login()).await?;
+        say(format_args!("{} changes applied; the policy is at version {version}", changes.lines().len()));
+    }
+    store.close().await;
+    Ok(())
+}
