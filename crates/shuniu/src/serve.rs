@@ -1,5 +1,6 @@
 //! The hub: everything is built here, once, and taken down in the opposite order.
 
+mod revocation;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use crate::config::{self, Config};
 use crate::keys::Keys;
 use crate::secret_file::SecretFileError;
 
+use revocation::Revocations;
 pub use tls::TlsError;
 
 /// One machine: records have no other replica.
@@ -102,13 +104,14 @@ pub async fn run(config: &Config, clock: Clock, stop: impl Future<Output = ()>) 
         .map_err(|source| ServeError::Folder { folder: folder.clone(), source })?;
     // What can be refused without touching a record comes first: keys, certificates, addresses.
     let keys = Keys::open(folder).map_err(ServeError::Keys)?;
-    let tls = tls::server(folder, &config.tls).map_err(ServeError::Tls)?;
+    let revocations = Revocations::default();
+    let tls = tls::server(folder, &config.tls, revocations.clone()).map_err(ServeError::Tls)?;
     let kafka = listen(config.gateway.listen).await?;
     let http = listen(config.api.listen).await?;
     let health = listen(config.api.health_listen).await?;
 
     let base = Base::open(config, &keys, &clock).await?;
-    let doors = Doors::open(config, &base, keys, clock, tls, [kafka, http, health]).await?;
+    let doors = Doors::open(config, &base, keys, clock, (tls, revocations), [kafka, http, health]).await?;
     tracing::info!(kafka = %config.gateway.listen, http = %config.api.listen, "the hub is open");
 
     let mut failed = base.failed;
@@ -181,7 +184,7 @@ impl Doors {
         base: &Base,
         keys: Keys,
         clock: Clock,
-        tls: Arc<rustls::ServerConfig>,
+        (tls, revocations): (Arc<rustls::ServerConfig>, Revocations),
         [kafka, http, health]: [TcpListener; 3],
     ) -> Result<Self, ServeError> {
         let started = Draft::administered(Actor::hub(), "hub", "started");
@@ -198,6 +201,7 @@ impl Doors {
             replication: REPLICATION,
         };
         let exchange = Exchange::start(parts, &tracker, &cancel);
+        revocations.follow(&exchange);
         let gateway = shuniu_gateway::Door {
             node: shuniu_engine::NODE,
             tls: Arc::clone(&tls),

@@ -8,6 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
+use super::revocation::{Revocations, Verifier};
 use crate::config::Tls;
 use crate::secret_file::{self, SecretFileError};
 
@@ -53,16 +54,21 @@ pub enum TlsError {
 }
 
 /// The doors' TLS; file names are within the data folder unless absolute.
-pub(super) fn server(folder: &Path, config: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
+pub(super) fn server(
+    folder: &Path,
+    config: &Tls,
+    revocations: Revocations,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let authority = folder.join(&config.authority);
+    let path = folder.join(&config.authority);
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(&authority)? {
-        roots.add(certificate).map_err(|source| TlsError::Authority { path: authority.clone(), source })?;
+    for certificate in certificates(&path)? {
+        roots.add(certificate).map_err(|source| TlsError::Authority { path: path.clone(), source })?;
     }
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+    let authority = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
         .build()
         .map_err(TlsError::Verifier)?;
+    let verifier = Arc::new(Verifier { authority, revocations });
     let chain = certificates(&folder.join(&config.certificate))?;
     let path = folder.join(&config.key);
     let key = secret_file::read(&path).map_err(TlsError::KeyFile)?;

@@ -1,0 +1,88 @@
+//! Certificates that are revoked are turned away at the handshake, with the alert that says so.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use shuniu_exchange::{Caller, Exchange};
+
+/// Where revoked certificates are looked up: the exchange, once it runs. Until then nobody is let in.
+#[derive(Clone, Default)]
+pub(super) struct Revocations(Arc<OnceLock<Arc<Exchange>>>);
+
+impl Revocations {
+    /// Names the exchange; once, at the start.
+    pub(super) fn follow(&self, exchange: &Arc<Exchange>) {
+        self.0.get_or_init(|| Arc::clone(exchange));
+    }
+
+    fn refused(&self, certificate: &CertificateDer<'_>) -> Option<CertificateError> {
+        let Some(exchange) = self.0.get() else {
+            return Some(CertificateError::ApplicationVerificationFailure);
+        };
+        // Where it comes from makes no difference to whether it is revoked.
+        let source = SocketAddr::from(([0, 0, 0, 0], 0));
+        let Ok(caller) = Caller::of_certificate(certificate, source) else {
+            return Some(CertificateError::ApplicationVerificationFailure);
+        };
+        exchange.certificate_refused(&caller.certificate).then_some(CertificateError::Revoked)
+    }
+}
+
+impl fmt::Debug for Revocations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Revocations")
+    }
+}
+
+/// The authority's signature first, then the list of revoked serial numbers.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    pub(super) authority: Arc<dyn ClientCertVerifier>,
+    pub(super) revocations: Revocations,
+}
+
+impl ClientCertVerifier for Verifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.authority.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self.authority.verify_client_cert(end_entity, intermediates, now)?;
+        match self.revocations.refused(end_entity) {
+            None => Ok(verified),
+            Some(error) => Err(Error::InvalidCertificate(error)),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.authority.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.authority.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.authority.supported_verify_schemes()
+    }
+}
