@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::super::DemoError;
 use super::super::stage::Stage;
 
 pub(in crate::demo) async fn run(stage: &mut Stage) -> Result<(), DemoError> {
     stage.narrator.step("The audit log");
+    // A checkpoint follows its oldest entry by half a second at most.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     search(stage, "Refusals on the log", &["--outcome", "refused"]).await?;
     search(stage, "What left to hall-jiangbei", &["--grant", "jiangbei-population", "--action", "delivered"])
         .await?;
@@ -72,7 +75,8 @@ fn tampered(stage: &Stage) -> Result<String, DemoError> {
     };
     let mut tiles = Vec::new();
     find_files(&to.join("tile/entries"), &mut tiles)?;
-    tiles.sort();
+    // A whole tile, or the widest of those that were still growing: earlier ones are no longer looked at.
+    tiles.sort_by_key(|tile| (!is_whole(tile), std::cmp::Reverse(width(tile))));
     let Some(tile) = tiles.first() else {
         return Err(DemoError::File { path: to, source: std::io::ErrorKind::NotFound.into() });
     };
@@ -83,6 +87,15 @@ fn tampered(stage: &Stage) -> Result<String, DemoError> {
     }
     fs::write(tile, bytes).map_err(failed(tile))?;
     Ok(tile.strip_prefix(&to).unwrap_or(tile).display().to_string())
+}
+
+fn is_whole(tile: &Path) -> bool {
+    !tile.to_string_lossy().contains(".p/")
+}
+
+/// Of a tile that is not whole, its entries: the file's name.
+fn width(tile: &Path) -> u64 {
+    tile.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok()).unwrap_or_default()
 }
 
 fn copy_tree(from: &Path, to: &Path) -> Result<(), DemoError> {

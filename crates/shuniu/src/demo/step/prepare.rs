@@ -141,8 +141,15 @@ pub(in crate::demo) async fn directory(stage: &mut Stage) -> Result<(), DemoErro
         SYSTEMS.len()
     ));
     let applied = stage.run(&["directory", "apply", "config/directory.toml", "--data", "data"]).await?;
-    for line in applied.output.lines().filter(|line| !line.is_empty()) {
-        stage.narrator.say(line);
+    let lines = |kind: &'static str| applied.output.lines().filter_map(move |line| line.strip_prefix(kind));
+    stage.narrator.say(format_args!(
+        "{} organisations, {} systems, {} resources, and these grants:",
+        lines("+ organisation ").count(),
+        lines("+ system ").count(),
+        lines("+ resource ").count()
+    ));
+    for grant in lines("+ grant ") {
+        stage.narrator.say(format_args!("   {}", grant.split(';').next().unwrap_or_default()));
     }
     stage.narrator.check(applied.succeeded, "`shuniu directory apply config/directory.toml` is done");
     if !applied.succeeded {

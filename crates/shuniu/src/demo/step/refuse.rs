@@ -11,6 +11,8 @@ use super::super::DemoError;
 use super::super::client::{Client, ClientError};
 use super::super::stage::Stage;
 
+/// Not a citizen number: the check character would be X.
+const BROKEN: &str = "110105194912310021";
 const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 const INVALID_RECORD: i16 = 87;
 const FETCH_VERSION: i16 = 12;
@@ -33,19 +35,35 @@ pub(in crate::demo) async fn run(stage: &mut Stage) -> Result<(), DemoError> {
         ),
     );
     let mut bank = Client::connect(&stage.identity("bank-supervisor")).await.map_err(DemoError::Client)?;
-    let (code, _) = produce(&mut bank, b"x").await.map_err(DemoError::Client)?;
+    let (code, _) = produce(&mut bank, BROKEN).await.map_err(DemoError::Client)?;
     stage.narrator.check(
         code == TOPIC_AUTHORIZATION_FAILED,
         format_args!("bank-supervisor writes to population, which is not its to publish: Kafka error {code}"),
     );
     let mut register =
         Client::connect(&stage.identity("population-register")).await.map_err(DemoError::Client)?;
-    let (code, message) = produce(&mut register, b"not a person").await.map_err(DemoError::Client)?;
+    let (code, message) = produce(&mut register, BROKEN).await.map_err(DemoError::Client)?;
     stage.narrator.check(
         code == INVALID_RECORD,
-        format_args!("population-register sends a record that is none: Kafka error {code}, \"{message}\""),
+        format_args!(
+            "population-register sends a citizen number whose check character does not fit: Kafka error {code}, \
+             \"{message}\""
+        ),
     );
     Ok(())
+}
+
+/// A record as the first schema of the directory has it: number and name, all else null.
+fn person(number: &str) -> Vec<u8> {
+    const ITEMS: usize = 20;
+    let mut value = vec![0, 0, 0, 0, 1];
+    for text in [number, "张三"] {
+        // Avro writes a length as a zigzag number; these are below 64.
+        value.push(u8::try_from(text.len() * 2).unwrap_or_default());
+        value.extend_from_slice(text.as_bytes());
+    }
+    value.resize(value.len() + ITEMS - 2, 0);
+    value
 }
 
 fn shown(codes: &[i16]) -> String {
@@ -71,14 +89,16 @@ async fn fetch(client: &mut Client, topic: &str) -> Result<i16, ClientError> {
     of_partitions.map(|partition| partition.error_code).next().ok_or(ClientError::Unfit)
 }
 
-/// Sends one record with this value to `population`; the answer's code and message.
-async fn produce(client: &mut Client, value: &[u8]) -> Result<(i16, String), ClientError> {
+/// Sends one new person of this citizen number to `population`; the answer's code and message.
+async fn produce(client: &mut Client, number: &str) -> Result<(i16, String), ClientError> {
+    let value = person(number);
     let mut batch = BatchBuilder::new(Compression::None);
     batch.push(&BuiltRecord {
         timestamp: 0,
-        key: Some(b"11010519491231002X"),
-        value: Some(value),
-        headers: &[],
+        key: Some(number.as_bytes()),
+        value: Some(&value),
+        // Empty: a row that is new.
+        headers: &[(b"before", Some(b""))],
     });
     let records: Bytes = batch.build().map_err(|_| ClientError::Unfit)?;
     let partition = PartitionProduceData::default().with_index(0).with_records(Some(records));
