@@ -1,0 +1,322 @@
+//! An exchange on record stores in memory, with the demonstration's directory.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use shuniu_archive::{AuditLog, AuditOptions};
+use shuniu_broker::memory::MemoryUpstream;
+use shuniu_broker::{NodeId, Upstream};
+use shuniu_exchange::apply::{Context, DirectoryFile};
+use shuniu_exchange::{Caller, Exchange, KeyRing, KeyUnavailable, Parts, PolicyWatch, Session, Settings};
+use shuniu_ledger::{BootId, Draft, Entry, SubjectKey, Suite};
+use shuniu_model::{Clock, SystemId, Timestamp};
+use shuniu_store::{Change, Store};
+use shuniu_wire::batch::{BatchBuilder, BuiltRecord, Compression, Scratch, batches};
+use shuniu_wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use shuniu_wire::messages::fetch_response::PartitionData;
+use shuniu_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use shuniu_wire::messages::produce_response::PartitionProduceResponse;
+use shuniu_wire::messages::{FetchRequest, ProduceRequest, StrBytes, TopicName};
+use shuniu_wire::{ApiKey, Response, decode_response};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(crate) const NODE: NodeId = NodeId(1);
+const FETCH_VERSION: i16 = 12;
+
+pub(crate) struct Keys;
+
+impl KeyRing for Keys {
+    fn pseudonym_master(&self, _version: u32) -> Result<[u8; 32], KeyUnavailable> {
+        Ok([5; 32])
+    }
+
+    fn subjects_of(&self, year: u16) -> Result<SubjectKey, KeyUnavailable> {
+        Ok(SubjectKey::new(year, &[9; 32]))
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) exchange: Arc<Exchange>,
+    pub(crate) records: Arc<MemoryUpstream>,
+    pub(crate) audit: Arc<MemoryUpstream>,
+    pub(crate) store: Store,
+    _folder: tempfile::TempDir,
+}
+
+pub(crate) fn clock() -> Clock {
+    Arc::new(|| Timestamp::from_micros(1_800_000_000_000_000))
+}
+
+/// A delivered record: offset, key, value and header names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) offset: i64,
+    pub(crate) key: String,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: Vec<String>,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_file(&folder.path().join("directory.db")).await.unwrap();
+        apply(&store, |text| text).await;
+        let (records, audit) = (Arc::new(MemoryUpstream::new(NODE)), Arc::new(MemoryUpstream::new(NODE)));
+        let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let options = AuditOptions {
+            boot: BootId([1; 16]),
+            suite: Suite::default(),
+            append_max: Duration::from_secs(2),
+            refusals_merged: Duration::from_secs(10),
+            spool: folder.path().join("refusals.spool"),
+            spool_bytes_max: 1 << 20,
+            replication: 1,
+        };
+        let audit_upstream: Arc<dyn Upstream> = Arc::clone(&audit) as _;
+        let log = AuditLog::start(audit_upstream, options, clock(), &tracker, cancel.clone()).await.unwrap();
+        let policy = PolicyWatch::start(store.clone(), clock(), &tracker, cancel.clone()).await.unwrap();
+        let parts = Parts {
+            upstream: Arc::clone(&records) as _,
+            store: store.clone(),
+            policy,
+            audit: log,
+            keys: Arc::new(Keys),
+            settings: Settings::default(),
+            replication: 1,
+        };
+        let exchange = Exchange::start(parts, &tracker, &cancel);
+        let world = Self { exchange, records, audit, store, _folder: folder };
+        world.until_topics_are_there().await;
+        world
+    }
+
+    async fn until_topics_are_there(&self) {
+        for _ in 0..200 {
+            let facts = self.store.facts().await.unwrap();
+            let made = facts.resources.iter().all(|resource| resource.topic_id.is_some());
+            // The exchange follows the policy every 250 ms: it knows the topics when its registry does.
+            if made
+                && !self
+                    .exchange
+                    .registry(&caller("population-register"))
+                    .await
+                    .unwrap()
+                    .subjects()
+                    .is_empty()
+            {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("topics were not made");
+    }
+
+    pub(crate) async fn session(&self, system: &str) -> Session {
+        self.exchange.session(caller(system), NODE).await.unwrap()
+    }
+
+    /// Publishes records to partition 0 of a resource.
+    pub(crate) async fn publish(
+        &self,
+        system: &str,
+        resource: &str,
+        records: &[Built],
+    ) -> PartitionProduceResponse {
+        self.publish_bytes(system, resource, batch(records)).await
+    }
+
+    pub(crate) async fn publish_bytes(
+        &self,
+        system: &str,
+        resource: &str,
+        bytes: Bytes,
+    ) -> PartitionProduceResponse {
+        let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(1000).with_topic_data(vec![
+            TopicProduceData::default()
+                .with_name(topic(resource))
+                .with_partition_data(vec![PartitionProduceData::default().with_records(Some(bytes))]),
+        ]);
+        let response = self.session(system).await.produce(request).await.unwrap();
+        response.responses[0].partition_responses[0].clone()
+    }
+
+    /// The schema id that a system's records of a resource carry.
+    pub(crate) async fn schema_id(&self, system: &str, resource: &str) -> u32 {
+        let registry = self.exchange.registry(&caller(system)).await.unwrap();
+        registry.versions(&format!("{resource}-value")).last().unwrap().id
+    }
+
+    pub(crate) async fn fetch(
+        &self,
+        system: &str,
+        resource: &str,
+        offset: i64,
+        wait_ms: i32,
+    ) -> PartitionData {
+        fetch(&self.session(system).await, resource, offset, wait_ms).await
+    }
+
+    pub(crate) async fn read(&self, system: &str, resource: &str) -> Vec<Seen> {
+        let data = self.fetch(system, resource, 0, 0).await;
+        assert_eq!(data.error_code, 0);
+        seen(&data)
+    }
+
+    /// Every entry on the audit topic.
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for bytes in self.audit.stored("shuniu.audit", 0) {
+            for batch in batches(&bytes).map(Result::unwrap) {
+                let mut scratch = Scratch::default();
+                for record in batch.records(&mut scratch, 64 << 20).unwrap().map(Result::unwrap) {
+                    entries.push(Entry::from_leaf(record.value.unwrap()).unwrap());
+                }
+            }
+        }
+        entries
+    }
+
+    pub(crate) fn drafts(&self, action: shuniu_ledger::Action) -> Vec<Draft> {
+        self.entries().into_iter().map(|entry| entry.draft).filter(|draft| draft.action == action).collect()
+    }
+
+    /// Applies the directory file, changed, and gives the time for the exchange to follow.
+    pub(crate) async fn change(&self, edit: impl Fn(String) -> String) {
+        apply(&self.store, edit).await;
+    }
+
+    pub(crate) async fn revoke_certificate(&self, serial: &str) {
+        let change = Change::RevokeCertificate { serial: serial.into(), reason: "lost".into() };
+        self.store.write(&[change], &[]).await.unwrap();
+    }
+}
+
+pub(crate) async fn fetch(session: &Session, resource: &str, offset: i64, wait_ms: i32) -> PartitionData {
+    let request = FetchRequest::default().with_max_wait_ms(wait_ms).with_min_bytes(1).with_topics(vec![
+        FetchTopic::default().with_topic(topic(resource)).with_partitions(vec![
+            FetchPartition::default().with_fetch_offset(offset).with_partition_max_bytes(1 << 20),
+        ]),
+    ]);
+    let mut recorded = session.fetch(request, FETCH_VERSION, 7).await.unwrap();
+    let mut frame = Vec::new();
+    while let Some(chunk) = recorded.next_chunk().await.unwrap() {
+        frame.extend_from_slice(&chunk);
+    }
+    let frame = Bytes::from(frame).slice(4..);
+    let (correlation_id, response) = decode_response(ApiKey::Fetch, FETCH_VERSION, frame).unwrap();
+    assert_eq!(correlation_id, 7);
+    let Response::Fetch(response) = response else { panic!("not a fetch response") };
+    response.responses[0].partitions[0].clone()
+}
+
+pub(crate) fn seen(data: &PartitionData) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    let records = data.records.clone().unwrap_or_default();
+    for batch in batches(&records).map(Result::unwrap).filter(|batch| !batch.header().is_control()) {
+        let mut scratch = Scratch::default();
+        for record in batch.records(&mut scratch, 64 << 20).unwrap().map(Result::unwrap) {
+            seen.push(Seen {
+                offset: record.offset,
+                key: String::from_utf8(record.key.unwrap().to_vec()).unwrap(),
+                value: record.value.map(<[u8]>::to_vec),
+                headers: record.headers.iter().map(|h| String::from_utf8(h.name.to_vec()).unwrap()).collect(),
+            });
+        }
+    }
+    seen
+}
+
+pub(crate) fn caller(system: &str) -> Caller {
+    let source: SocketAddr = "127.0.0.1:4000".parse().unwrap();
+    Caller { system: SystemId::parse(system).unwrap(), certificate: format!("{:x}", system.len()), source }
+}
+
+fn topic(resource: &str) -> TopicName {
+    TopicName(StrBytes::from_string(resource.to_owned()))
+}
+
+async fn apply(store: &Store, edit: impl Fn(String) -> String) {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let text = edit(std::fs::read_to_string(root.join("config/directory.toml")).unwrap());
+    let file =
+        DirectoryFile::parse(&text, |path| std::fs::read_to_string(root.join("config").join(path))).unwrap();
+    let facts = store.facts().await.unwrap();
+    let context = Context { facts: &facts, keys: &Keys, time_zone: "Asia/Shanghai", now: clock()() };
+    // In force already at the test's clock.
+    file.changes(&context).unwrap().apply(store, "wang").await.unwrap();
+}
+
+/// A record to publish.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Built {
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+pub(crate) fn batch(records: &[Built]) -> Bytes {
+    let mut builder = BatchBuilder::new(Compression::Lz4);
+    for record in records {
+        let headers: Vec<(&[u8], Option<&[u8]>)> =
+            record.headers.iter().map(|(name, value)| (name.as_slice(), Some(value.as_slice()))).collect();
+        builder.push(&BuiltRecord {
+            timestamp: 1_800_000_000_000,
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+            headers: &headers,
+        });
+    }
+    builder.build().unwrap()
+}
+
+/// A person's row, framed: number, name, district; every other item null.
+pub(crate) fn person(schema: u32, id_no: &str, name: &str, live_division: Option<&str>) -> Vec<u8> {
+    fn put(text: &str, out: &mut Vec<u8>) {
+        // Lengths below 64 take one byte, zigzag.
+        out.push(u8::try_from(text.len() * 2).unwrap());
+        out.extend_from_slice(text.as_bytes());
+    }
+    let mut out = vec![0];
+    out.extend_from_slice(&schema.to_be_bytes());
+    put(id_no, &mut out);
+    put(name, &mut out);
+    // former_name, sex, ethnic, birth_date, birth_place, native_place, hukou_division, hukou_addr
+    out.extend_from_slice(&[0; 8]);
+    match live_division {
+        None => out.push(0),
+        Some(code) => {
+            out.push(2);
+            put(code, &mut out);
+        }
+    }
+    // live_addr to guardian_id_no
+    out.extend_from_slice(&[0; 9]);
+    out
+}
+
+/// A valid citizen number, the `n`th.
+pub(crate) fn citizen(n: u32) -> String {
+    const WEIGHTS: [u32; 17] = [7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2];
+    let body = format!("50010319900101{n:03}");
+    let sum: u32 = body.bytes().zip(WEIGHTS).map(|(digit, weight)| u32::from(digit - b'0') * weight).sum();
+    format!("{body}{}", char::from(b"10X98765432"[(sum % 11) as usize]))
+}
+
+/// A new or changed row, as its publishing system sends it.
+pub(crate) fn put(key: &str, value: Vec<u8>, before: Vec<u8>) -> Built {
+    Built {
+        key: Some(key.as_bytes().to_vec()),
+        value: Some(value),
+        headers: vec![(b"before".to_vec(), before), (b"batch".to_vec(), b"7".to_vec())],
+    }
+}
+
+/// A deletion.
+pub(crate) fn deletion(key: &str, before: Vec<u8>) -> Built {
+    Built { key: Some(key.as_bytes().to_vec()), value: None, headers: vec![(b"before".to_vec(), before)] }
+}
