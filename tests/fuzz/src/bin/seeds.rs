@@ -1,6 +1,10 @@
 //! Writes the first inputs of every corpus: `cargo run -p shuniu-fuzz --bin seeds`. Fuzzing adds to them.
 
-#![expect(clippy::expect_used, reason = "a developer's tool that stops where it cannot go on")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a developer's tool that stops where it cannot go on"
+)]
 
 use std::path::{Path, PathBuf};
 
