@@ -48,17 +48,33 @@ pub(crate) fn visible(
 }
 
 /// Adds the refused topics and takes out what would tell of others.
+///
+/// A topic is shown only once the policy knows it by its id: a client that was told of the id any earlier, in the
+/// moment after the topic is made, would be refused when it fetches by it.
 pub(crate) fn finish(
+    access: &Access,
     mut response: MetadataResponse,
     refused: Vec<MetadataResponseTopic>,
 ) -> MetadataResponse {
     for topic in &mut response.topics {
+        if topic.error_code == 0 && !is_known(access, topic) {
+            *topic = MetadataResponseTopic::default()
+                .with_error_code(ResponseError::LeaderNotAvailable.code())
+                .with_name(topic.name.take());
+        }
         topic.is_internal = false;
         topic.topic_authorized_operations = i32::MIN;
     }
     response.topics.extend(refused);
     response.cluster_authorized_operations = i32::MIN;
     response
+}
+
+fn is_known(access: &Access, topic: &MetadataResponseTopic) -> bool {
+    let by_id = access.resource(&TopicRef::Id(topic.topic_id));
+    by_id.is_some_and(|resource| {
+        topic.name.as_ref().is_some_and(|name| name.as_str() == resource.name.as_str())
+    })
 }
 
 fn topic_ref(topic: &MetadataRequestTopic) -> TopicRef {
@@ -134,4 +150,71 @@ pub(crate) fn finish_configs(
     }
     response.results.extend(refused);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use shuniu_model::identifier::{DivisionCode, Uscc};
+    use shuniu_model::{
+        ItemName, Organisation, Resource, ResourceName, Sharing, System, SystemId, Timestamp, TopicId,
+    };
+    use shuniu_policy::{Facts, Principal, Snapshot};
+
+    use super::*;
+
+    /// The publishing system's view of `division`, whose topic has that id in the directory.
+    fn access(topic_id: Option<TopicId>) -> Access {
+        let uscc = Uscc::parse("11100000000013338W").unwrap();
+        let system = SystemId::parse("civil-affairs").unwrap();
+        let facts = Facts {
+            organisations: vec![Organisation {
+                uscc,
+                name: "a department".into(),
+                division: DivisionCode::parse("500000").unwrap(),
+            }],
+            systems: vec![System { id: system.clone(), organisation: uscc, name: "a system".into() }],
+            resources: vec![Resource {
+                name: ResourceName::parse("division").unwrap(),
+                title_zh: "行政区划".into(),
+                code: "103001/1".into(),
+                provider: uscc,
+                publishing_system: system.clone(),
+                sharing: Sharing::Unconditional,
+                key: ItemName::parse("code").unwrap(),
+                subjects: Vec::new(),
+                row_filters: false,
+                partitions: 1,
+                topic_id,
+                versions: Vec::new(),
+            }],
+            ..Facts::default()
+        };
+        Access {
+            snapshot: Arc::new(Snapshot::new(facts).unwrap()),
+            principal: Principal { system, certificate: "1".into() },
+            now: Timestamp::from_micros(1),
+        }
+    }
+
+    #[test]
+    fn a_topic_is_shown_only_once_the_policy_knows_its_id() {
+        let made = uuid::Uuid::from_bytes([7; 16]);
+        let upstream = || {
+            let name = TopicName(StrBytes::from_static_str("division"));
+            let topic = MetadataResponseTopic::default().with_name(Some(name)).with_topic_id(made);
+            MetadataResponse::default().with_topics(vec![topic])
+        };
+        for (known, error) in [
+            (Some(TopicId([7; 16])), 0),
+            (None, ResponseError::LeaderNotAvailable.code()),
+            (Some(TopicId([8; 16])), ResponseError::LeaderNotAvailable.code()),
+        ] {
+            let answer = finish(&access(known), upstream(), Vec::new());
+            let [topic] = answer.topics.as_slice() else { panic!("one topic") };
+            assert_eq!(topic.error_code, error);
+            assert_eq!(topic.topic_id == made, error == 0, "the id is not told early");
+        }
+    }
 }

@@ -55,7 +55,7 @@ impl Session {
         let access = self.hub.access(&self.caller).await.map_err(|stale| Closed::new(stale.to_string()))?;
         let (upstream, refused) = metadata::visible(&access, &request);
         let response: MetadataResponse = self.ask("metadata", upstream).await?;
-        Ok(metadata::finish(response, refused))
+        Ok(metadata::finish(&access, response, refused))
     }
 
     /// Checks every record, appends, records, and answers. `acks` 0 and transactional ids are the door's to refuse.
