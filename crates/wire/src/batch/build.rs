@@ -87,18 +87,32 @@ impl BatchBuilder {
             self.header.base_timestamp = record.timestamp;
         }
         self.header.max_timestamp = self.header.max_timestamp.max(record.timestamp);
-        let mut body = vec![0];
-        varint::write(record.timestamp.wrapping_sub(self.header.base_timestamp), &mut body);
-        varint::write(i64::from(offset_delta), &mut body);
-        put(record.key, &mut body);
-        put(record.value, &mut body);
-        varint::write(i64::try_from(record.headers.len()).unwrap_or(i64::MAX), &mut body);
+        let timestamp_delta = record.timestamp.wrapping_sub(self.header.base_timestamp);
+        let headers_count = i64::try_from(record.headers.len()).unwrap_or(i64::MAX);
+        let headers_length: usize = record
+            .headers
+            .iter()
+            .map(|(name, value)| varint::bytes_length(Some(name)) + varint::bytes_length(*value))
+            .sum();
+        let length = 1
+            + varint::length(timestamp_delta)
+            + varint::length(i64::from(offset_delta))
+            + varint::bytes_length(record.key)
+            + varint::bytes_length(record.value)
+            + varint::length(headers_count)
+            + headers_length;
+        let body = &mut self.body;
+        varint::write(i64::try_from(length).unwrap_or(i64::MAX), body);
+        body.push(0);
+        varint::write(timestamp_delta, body);
+        varint::write(i64::from(offset_delta), body);
+        varint::write_bytes(record.key, body);
+        varint::write_bytes(record.value, body);
+        varint::write(headers_count, body);
         for (name, value) in record.headers {
-            put(Some(name), &mut body);
-            put(*value, &mut body);
+            varint::write_bytes(Some(name), body);
+            varint::write_bytes(*value, body);
         }
-        varint::write(i64::try_from(body.len()).unwrap_or(i64::MAX), &mut self.body);
-        self.body.extend_from_slice(&body);
         self.header.records_count = self.header.records_count.saturating_add(1);
         self.header.last_offset_delta = offset_delta;
     }
@@ -119,15 +133,5 @@ impl BatchBuilder {
         let mut out = Vec::new();
         self.header.write(compressor.compress(&self.body, self.codec)?, &mut out)?;
         Ok(Bytes::from(out))
-    }
-}
-
-fn put(bytes: Option<&[u8]>, out: &mut Vec<u8>) {
-    match bytes {
-        None => varint::write(-1, out),
-        Some(bytes) => {
-            varint::write(i64::try_from(bytes.len()).unwrap_or(i64::MAX), out);
-            out.extend_from_slice(bytes);
-        }
     }
 }

@@ -259,12 +259,12 @@ pub(super) fn write_record(record: &Record<'_>, to: &RecordOut, out: &mut Vec<u8
     let mut length = 1
         + varint::length(record.timestamp_delta)
         + varint::length(i64::from(record.offset_delta))
-        + bytes_length(key)
-        + bytes_length(value);
+        + varint::bytes_length(key)
+        + varint::bytes_length(value);
     if !to.headers.is_empty() {
         for header in kept() {
             headers_count += 1;
-            length += bytes_length(Some(header.name)) + bytes_length(header.value);
+            length += varint::bytes_length(Some(header.name)) + varint::bytes_length(header.value);
         }
     }
     length += varint::length(headers_count);
@@ -272,13 +272,13 @@ pub(super) fn write_record(record: &Record<'_>, to: &RecordOut, out: &mut Vec<u8
     out.push(0);
     varint::write(record.timestamp_delta, out);
     varint::write(i64::from(record.offset_delta), out);
-    write_bytes(key, out);
-    write_bytes(value, out);
+    varint::write_bytes(key, out);
+    varint::write_bytes(value, out);
     varint::write(headers_count, out);
     if headers_count > 0 {
         for header in kept() {
-            write_bytes(Some(header.name), out);
-            write_bytes(header.value, out);
+            varint::write_bytes(Some(header.name), out);
+            varint::write_bytes(header.value, out);
         }
     }
     Ok(())
@@ -292,29 +292,14 @@ fn part<'a>(part: Part, as_is: Option<&'a [u8]>, written: &'a [u8]) -> Option<&'
     }
 }
 
-fn bytes_length(bytes: Option<&[u8]>) -> usize {
-    // A slice is never longer than i64::MAX.
-    bytes.map_or(1, |bytes| varint::length(i64::try_from(bytes.len()).unwrap_or(i64::MAX)) + bytes.len())
-}
-
-fn write_bytes(bytes: Option<&[u8]>, out: &mut Vec<u8>) {
-    match bytes {
-        None => varint::write(-1, out),
-        Some(bytes) => {
-            varint::write(i64::try_from(bytes.len()).unwrap_or(i64::MAX), out);
-            out.extend_from_slice(bytes);
-        }
-    }
-}
-
 /// A control batch of one record at the last offset that `covered` covers.
 fn write_filler(covered: &BatchHeader, out: &mut Vec<u8>) -> Result<(), BatchError> {
     let (producer_id, producer_epoch, base_sequence) = NO_PRODUCER;
     let mut record = Vec::with_capacity(24);
     // Attributes, timestamp delta, offset delta, key, value, no headers.
     let mut body = vec![0, 0, 0];
-    write_bytes(Some(&FILLER_KEY), &mut body);
-    write_bytes(Some(&FILLER_VALUE), &mut body);
+    varint::write_bytes(Some(&FILLER_KEY), &mut body);
+    varint::write_bytes(Some(&FILLER_VALUE), &mut body);
     varint::write(0, &mut body);
     varint::write(i64::try_from(body.len()).unwrap_or(i64::MAX), &mut record);
     record.extend_from_slice(&body);

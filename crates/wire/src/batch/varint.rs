@@ -1,4 +1,4 @@
-//! Zigzag variable-length integers, as Protocol Buffers has them.
+//! Zigzag variable-length integers, as Protocol Buffers has them, and the bytes that they give the length of.
 
 /// Reads a 64-bit number at the start of `bytes`, and the rest. `None` when it is cut short or longer than 10 bytes.
 pub(super) fn read_i64(bytes: &[u8]) -> Option<(i64, &[u8])> {
@@ -43,6 +43,23 @@ pub(super) fn write(value: i64, out: &mut Vec<u8>) {
 pub(super) fn length(value: i64) -> usize {
     let bits = (64 - (zigzag(value) | 1).leading_zeros()) as usize;
     bits.div_ceil(7)
+}
+
+/// How many bytes [`write_bytes`] takes.
+pub(super) fn bytes_length(bytes: Option<&[u8]>) -> usize {
+    // A slice is never longer than i64::MAX.
+    bytes.map_or(1, |bytes| length(i64::try_from(bytes.len()).unwrap_or(i64::MAX)) + bytes.len())
+}
+
+/// Appends a length and the bytes; null is the length -1.
+pub(super) fn write_bytes(bytes: Option<&[u8]>, out: &mut Vec<u8>) {
+    match bytes {
+        None => write(-1, out),
+        Some(bytes) => {
+            write(i64::try_from(bytes.len()).unwrap_or(i64::MAX), out);
+            out.extend_from_slice(bytes);
+        }
+    }
 }
 
 fn unzigzag(value: u64) -> i64 {
