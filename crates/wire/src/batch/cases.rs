@@ -34,6 +34,23 @@ fn p10_a_bomb_is_refused_by_its_bound() {
 }
 
 #[test]
+fn p10_many_small_bombs_are_read_one_fetch_at_a_time() {
+    let value = vec![0_u8; BYTES_MAX / 2];
+    let bomb = |base| {
+        let mut builder = BatchBuilder::new(Compression::Zstd).base_offset(base);
+        builder.push(&BuiltRecord { value: Some(&value), ..BuiltRecord::default() });
+        builder.build().unwrap()
+    };
+    let bytes = Bytes::from((0..100).map(bomb).collect::<Vec<_>>().concat());
+    assert!(bytes.len() < BYTES_MAX);
+    let none = options(Compression::None, 0);
+    let rewritten = rewrite(&bytes, &none, &mut Scratch::default(), &mut keep_some(|_| true)).unwrap();
+    assert!(rewritten.bytes.len() < 2 * BYTES_MAX);
+    assert_eq!(rewritten.covered_to, Some(1));
+    assert_eq!(seen(&rewritten.bytes).len(), 2);
+}
+
+#[test]
 fn a_producer_sends_exactly_one_plain_dense_batch() {
     let good = build(&plain(3), Compression::Zstd, 0);
     assert!(Batch::of_producer(&good).is_ok());

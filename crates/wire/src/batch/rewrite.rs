@@ -26,7 +26,8 @@ pub struct RewriteOptions {
     pub fetch_offset: i64,
     /// The codec of the rewritten batches.
     pub codec: Compression,
-    /// A batch over this once decompressed is refused.
+    /// A batch over this once decompressed is refused, and once that much was read, what follows is left for the next
+    /// fetch: small batches may grow as much as large ones.
     pub decompressed_bytes_max: usize,
 }
 
@@ -107,7 +108,7 @@ pub struct Rewritten {
     pub bytes: Bytes,
     /// Which records are among them; control records are not counted.
     pub delivered: Delivered,
-    /// The last offset that the read batches cover; `None` when there was no whole batch.
+    /// The last offset that the read batches cover: the next fetch begins after it. `None` when there was no whole batch.
     pub covered_to: Option<i64>,
     /// Record bytes that were read: before compression, or as they came where they pass through.
     pub covered_bytes: usize,
@@ -170,6 +171,9 @@ pub fn rewrite<E>(
             continue;
         }
         last_survives = rewrite_batch(&batch, options, scratch, each, &mut out, &mut rewritten)?;
+        if rewritten.covered_bytes >= options.decompressed_bytes_max {
+            break;
+        }
     }
     if let Some(header) = last {
         rewritten.covered_to = Some(header.last_offset());
