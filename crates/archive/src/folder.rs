@@ -144,6 +144,11 @@ impl Tiles for TileFolder {
     }
 
     fn publish(&self, note: &str) -> Result<(), TileError> {
+        // A replica that was held up must not show an old checkpoint in the place of a newer one.
+        let shown = self.checkpoint()?;
+        if shown.as_deref().and_then(size_of) > size_of(note) {
+            return Ok(());
+        }
         self.replace("checkpoint", note.as_bytes())
     }
 
@@ -159,6 +164,11 @@ impl Tiles for TileFolder {
             }
         }
     }
+}
+
+/// The tree size that a checkpoint states, unverified.
+fn size_of(note: &str) -> Option<u64> {
+    note.lines().nth(1)?.parse().ok()
 }
 
 /// Writes a file that nobody reads yet. One that a crash left is written over.

@@ -65,11 +65,13 @@ impl Counting {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut noted = Vec::new();
         loop {
+            let idle =
+                self.windows.is_empty() && self.spool.is_empty() && self.lost.load(Ordering::Relaxed) == 0;
             let ends = tokio::select! {
                 biased;
                 () = cancel.cancelled() => true,
                 _ = self.noted.recv_many(&mut noted, NOTED_AT_ONCE) => false,
-                _ = tick.tick() => false,
+                _ = tick.tick(), if !idle => false,
             };
             if ends {
                 self.noted.close();

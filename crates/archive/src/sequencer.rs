@@ -24,11 +24,14 @@ use crate::tiles::{TileError, Tiles};
 use crate::writer::chain_text;
 
 /// How long one fetch waits for the first entry.
-const IDLE: Duration = Duration::from_secs(1);
+const IDLE: Duration = Duration::from_secs(10);
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
-const FETCH_BYTES_MAX: i32 = 8 << 20;
+/// Compressed: what a fetch brings is several times as much in memory.
+const FETCH_BYTES_MAX: i32 = 2 << 20;
+/// More waiting than this ends a round's gathering.
+const GATHER_BYTES: i32 = 512 << 10;
 /// A round that has so many leaves gathers no more: its tiles are to be durable in time.
 const ROUND_LEAVES: usize = 8_192;
 const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
@@ -327,7 +330,7 @@ impl<T: Tiles> Sequencer<T> {
                 break;
             }
             // More than a round's worth ends the wait early.
-            next = self.fetch(next, left, FETCH_BYTES_MAX / 4, &mut gathered).await?;
+            next = self.fetch(next, left, GATHER_BYTES, &mut gathered).await?;
         }
         Ok((gathered, next))
     }

@@ -52,7 +52,7 @@ pub trait Tiles: Send + Sync + 'static {
     /// [`TileError::Different`] when it has others.
     fn put(&self, tiles: &[Tile]) -> Result<(), TileError>;
 
-    /// Shows the checkpoint to readers, in place of an earlier one.
+    /// Shows the checkpoint to readers, in place of an earlier one; nothing is done when a later one is shown.
     ///
     /// # Errors
     /// When it cannot be written.

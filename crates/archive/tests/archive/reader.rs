@@ -58,6 +58,7 @@ fn forge(path: &Path, leaves: &[Vec<u8>], sign: bool) {
         let signer = signer(SUITE);
         let origin = signer.verifier().name().to_owned();
         let checkpoint = Checkpoint { origin, size: tiler.size(), root: tiler.root() };
+        std::fs::remove_file(path.join("checkpoint")).unwrap();
         folder.publish(&checkpoint.signed(&signer).unwrap()).unwrap();
     }
 }

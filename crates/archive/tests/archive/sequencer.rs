@@ -220,6 +220,16 @@ async fn two_sequencers_make_one_log() {
     until("the last is shown", || check(&folder, &world.store, suite).size == 800).await;
 }
 
+#[test]
+fn a_replica_that_was_held_up_does_not_show_an_old_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let tiles = TileFolder::create(folder.path()).unwrap();
+    for (size, shown) in [(9, 9), (10, 10), (9, 10), (100, 100), (99, 100)] {
+        tiles.publish(&format!("log\n{size}\nroot\n")).unwrap();
+        assert_eq!(tiles.checkpoint().unwrap().unwrap(), format!("log\n{shown}\nroot\n"));
+    }
+}
+
 #[tokio::test]
 async fn p5_a_changed_history_stops_the_sequencer() {
     let suite = Suite::Sha256Ed25519;
