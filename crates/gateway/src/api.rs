@@ -35,7 +35,7 @@ pub(crate) async fn answer(session: &Session, mut frame: Bytes, options: &Option
     let response = match request {
         Request::Fetch(request) => return fetch::answer(session, request, &header).await,
         Request::Produce(request) => produce::answer(session, request, options).await?,
-        Request::Metadata(request) => metadata::answer(session, request, options).await?,
+        Request::Metadata(request) => metadata::answer(session, request, version, options).await?,
         Request::FindCoordinator(request) => coordinator::answer(session, request, options).await?,
         Request::DescribeCluster(request) => cluster::answer(session, request, options).await?,
         request => direct::answer(session, request).await?,

@@ -9,9 +9,14 @@ use crate::door::Options;
 
 pub(super) async fn answer(
     session: &Session,
-    request: MetadataRequest,
+    mut request: MetadataRequest,
+    version: i16,
     options: &Options,
 ) -> Result<Response, String> {
+    // Version 0 has no null: an empty list asks for all topics there, and for none in every later version.
+    if version == 0 && request.topics.as_ref().is_some_and(Vec::is_empty) {
+        request.topics = None;
+    }
     let mut response = session.metadata(request).await.map_err(closed)?;
     // A broker that this door has no address for cannot be reached through it, so it is not named.
     response.brokers.retain_mut(|broker| {
