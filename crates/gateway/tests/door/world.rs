@@ -1,0 +1,263 @@
+//! An exchange on the engine, with a directory, and certificates to come with. The tests of both doors share this file.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
+    SerialNumber,
+};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use shuniu_archive::{AuditLog, AuditOptions};
+use shuniu_engine::{Engine, EngineConfig};
+use shuniu_exchange::apply::{Context, DirectoryFile};
+use shuniu_exchange::{Exchange, KeyRing, KeyUnavailable, Parts, PolicyWatch, Settings};
+use shuniu_ledger::{BootId, SubjectKey, Suite};
+use shuniu_model::{Clock, GrantId, GrantState, Timestamp};
+use shuniu_store::{Change, Store};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The schema of both resources.
+pub(crate) const SCHEMA: &str = r#"{"type":"record","name":"Shop","namespace":"shuniu","fields":[
+    {"name":"id","type":"string","title_zh":"编号","data_type":"C","length":40,"level":1,"sharing":"conditional"},
+    {"name":"name","type":"string","title_zh":"名称","data_type":"C","length":2000000,"level":1,"sharing":"conditional"},
+    {"name":"owner","type":["null","string"],"default":null,"title_zh":"业主","data_type":"C","length":40,"level":2,"sharing":"conditional"}
+]}"#;
+
+/// Where the clock stands when a world begins, in microseconds.
+const BEGIN_MICROS: i64 = 1_796_000_000_000_000;
+
+struct Keys;
+
+impl KeyRing for Keys {
+    fn pseudonym_master(&self, version: u32) -> Result<[u8; 32], KeyUnavailable> {
+        Ok([u8::try_from(version).unwrap(); 32])
+    }
+
+    fn subjects_of(&self, year: u16) -> Result<SubjectKey, KeyUnavailable> {
+        Ok(SubjectKey::new(year, &[9; 32]))
+    }
+}
+
+/// Everything behind a door.
+pub(crate) struct World {
+    pub(crate) exchange: Arc<Exchange>,
+    pub(crate) store: Store,
+    pub(crate) authority: Authority,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) cancel: CancellationToken,
+    engine: Arc<Engine>,
+    /// The engine ends after all others: the audit log's last entries go to it.
+    engine_tracker: TaskTracker,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(Settings::default(), "").await
+    }
+
+    /// A world whose directory also has what `more` says.
+    pub(crate) async fn with(settings: Settings, more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let begin = Instant::now();
+        let clock: Clock = Arc::new(move || {
+            let micros = i64::try_from(begin.elapsed().as_micros()).unwrap();
+            Timestamp::from_micros(BEGIN_MICROS + micros)
+        });
+        let store = Store::open_file(&folder.path().join("directory.db")).await.unwrap();
+        let text = format!("{}{more}", include_str!("directory.toml"));
+        let read = |_: &str| -> io::Result<String> { Ok(SCHEMA.to_owned()) };
+        let file = DirectoryFile::parse(&text, read).map_err(|error| error.to_string()).unwrap();
+        let facts = store.facts().await.unwrap();
+        let context = Context { facts: &facts, keys: &Keys, time_zone: "UTC", now: clock() };
+        let changes = file.changes(&context).map_err(|error| error.to_string()).unwrap();
+        changes.apply(&store, "test").await.unwrap();
+
+        let config = EngineConfig::new(folder.path().join("records"));
+        let engine_tracker = TaskTracker::new();
+        let engine = Engine::open(config, Arc::clone(&clock), engine_tracker.clone()).await.unwrap();
+        let engine = Arc::new(engine);
+        let audit = AuditOptions {
+            boot: BootId([7; 16]),
+            suite: Suite::Sha256Ed25519,
+            append_max: Duration::from_secs(5),
+            refusals_merged: Duration::from_millis(50),
+            spool: folder.path().join("refusals"),
+            spool_bytes_max: 1 << 20,
+            replication: 1,
+        };
+        let upstream = Arc::clone(&engine);
+        let audit =
+            AuditLog::start(upstream, audit, Arc::clone(&clock), &tracker, cancel.clone()).await.unwrap();
+        let policy = PolicyWatch::start(store.clone(), clock, &tracker, cancel.clone()).await.unwrap();
+        let parts = Parts {
+            upstream: Arc::clone(&engine) as _,
+            store: store.clone(),
+            policy,
+            audit,
+            keys: Arc::new(Keys),
+            settings,
+            replication: 1,
+        };
+        let exchange = Exchange::start(parts, &tracker, &cancel);
+        let authority = Authority::new();
+        let world = Self { exchange, store, authority, tracker, cancel, engine, engine_tracker, folder };
+        world.topics_made().await;
+        world
+    }
+
+    async fn topics_made(&self) {
+        while self.store.facts().await.unwrap().resources.iter().any(|it| it.topic_id.is_none()) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // Until the hub has seen it: the first poll of the policy may have begun before.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+    }
+
+    pub(crate) async fn revoke_grant(&self, id: &str) {
+        let change = Change::GrantState { id: GrantId::parse(id).unwrap(), state: GrantState::Revoked };
+        self.store.write(&[change], &[]).await.unwrap();
+    }
+
+    pub(crate) async fn revoke_certificate(&self, serial: &str) {
+        let change = Change::RevokeCertificate { serial: serial.to_owned(), reason: "test".to_owned() };
+        self.store.write(&[change], &[]).await.unwrap();
+    }
+
+    /// Ends everything in order.
+    pub(crate) async fn close(self) {
+        self.cancel.cancel();
+        self.tracker.close();
+        tokio::time::timeout(Duration::from_secs(20), self.tracker.wait()).await.expect("every task ends");
+        self.engine.close().await;
+        self.engine_tracker.close();
+        tokio::time::timeout(Duration::from_secs(20), self.engine_tracker.wait())
+            .await
+            .expect("the engine ends");
+        drop(self.folder);
+    }
+}
+
+/// Instants as the directory writes them, counted from the world's begin.
+pub(crate) fn seconds_after_begin(seconds: i64) -> String {
+    Timestamp::from_micros(BEGIN_MICROS + seconds * 1_000_000).to_string()
+}
+
+/// A certificate with its key.
+pub(crate) struct Certificate {
+    pub(crate) pem: String,
+    pub(crate) key: KeyPair,
+    pub(crate) serial: String,
+    der: rustls::pki_types::CertificateDer<'static>,
+}
+
+/// What a client's certificate says; a good one by default.
+#[derive(Clone)]
+pub(crate) struct Claim {
+    pub(crate) name: &'static str,
+    pub(crate) uri: Option<String>,
+    pub(crate) usage: ExtendedKeyUsagePurpose,
+    pub(crate) expired: bool,
+}
+
+impl Claim {
+    pub(crate) fn of(name: &'static str) -> Self {
+        let uri = Some(format!("urn:shuniu:system:{name}"));
+        Self { name, uri, usage: ExtendedKeyUsagePurpose::ClientAuth, expired: false }
+    }
+}
+
+/// A certificate authority.
+pub(crate) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pub(crate) pem: String,
+    der: rustls::pki_types::CertificateDer<'static>,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "test authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        let made = params.self_signed(&key).unwrap();
+        let (pem, der) = (made.pem(), made.der().clone());
+        Self { issuer: Issuer::new(params, key), pem, der }
+    }
+
+    pub(crate) fn issue(&self, claim: &Claim) -> Certificate {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.remove(DnType::CommonName);
+        params.distinguished_name.push(DnType::CommonName, claim.name);
+        if let Some(uri) = &claim.uri {
+            params.subject_alt_names.push(SanType::URI(uri.as_str().try_into().unwrap()));
+        }
+        params.extended_key_usages = vec![claim.usage.clone()];
+        if claim.expired {
+            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        }
+        self.sign(params)
+    }
+
+    fn sign(&self, mut params: CertificateParams) -> Certificate {
+        let key = KeyPair::generate().unwrap();
+        let mut serial = uuid::Uuid::new_v4().into_bytes();
+        serial[0] = 0x4a;
+        params.serial_number = Some(SerialNumber::from_slice(&serial));
+        let made = params.signed_by(&key, &self.issuer).unwrap();
+        let serial = serial.iter().map(|byte| format!("{byte:02x}")).collect();
+        Certificate { pem: made.pem(), der: made.der().clone(), key, serial }
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.der.clone()).unwrap();
+        roots
+    }
+
+    /// TLS as a door is given it.
+    pub(crate) fn server(&self) -> Arc<ServerConfig> {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.subject_alt_names.push(SanType::IpAddress(IpAddr::from([127, 0, 0, 1])));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let hub = self.sign(params);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots()), Arc::clone(&provider))
+                .build()
+                .unwrap();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(vec![hub.der.clone()], hub.private())
+            .unwrap();
+        Arc::new(config)
+    }
+
+    /// TLS as a client of this authority has it.
+    pub(crate) fn client(&self, certificate: Option<&Certificate>) -> Arc<ClientConfig> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(self.roots());
+        Arc::new(match certificate {
+            None => config.with_no_client_auth(),
+            Some(it) => config.with_client_auth_cert(vec![it.der.clone()], it.private()).unwrap(),
+        })
+    }
+}
+
+impl Certificate {
+    fn private(&self) -> PrivateKeyDer<'static> {
+        PrivatePkcs8KeyDer::from(self.key.serialize_der()).into()
+    }
+}
