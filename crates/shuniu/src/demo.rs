@@ -15,6 +15,7 @@ mod sink;
 mod stage;
 mod step;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use shuniu_model::InvalidName;
@@ -132,6 +133,7 @@ pub async fn run(options: &Options) -> Result<Vec<String>, DemoError> {
         doors,
         hub: None,
         real_data: options.real_data.clone(),
+        live: BTreeMap::new(),
     };
     step::prepare::registers(&mut stage)?;
     step::prepare::directory(&mut stage).await?;

@@ -20,7 +20,7 @@ const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 pub(super) struct Reading {
     /// Bytes that came.
     pub(super) bytes: u64,
-    /// When the last of them came.
+    /// When the last byte came of an answer with records, whole or cut.
     pub(super) last_byte: Instant,
     /// How the reading ended: a refusal as Kafka's error code, or the cut connection.
     pub(super) end: End,
@@ -45,6 +45,7 @@ pub(super) async fn read_until_stopped(
     let mut client = Client::connect(identity).await?;
     let mut offsets: Vec<i64> = (0..partitions).map(|_| 0).collect();
     let mut under_way = Some(under_way);
+    let mut last_byte = client.last_byte();
     loop {
         let response = match client.call(VERSION, &request(resource, &offsets)).await {
             Ok(Response::Fetch(response)) => response,
@@ -60,15 +61,13 @@ pub(super) async fn read_until_stopped(
         };
         if let Some(code) = refusal(&response) {
             // The refusal itself carries no record: the last record byte came before it.
-            return Ok(Reading {
-                bytes: client.bytes(),
-                last_byte: client.last_byte(),
-                end: End::Refused(code),
-            });
+            return Ok(Reading { bytes: client.bytes(), last_byte, end: End::Refused(code) });
         }
-        if advance(&response, &mut offsets)
-            && let Some(under_way) = under_way.take()
-        {
+        if !advance(&response, &mut offsets) {
+            continue;
+        }
+        last_byte = client.last_byte();
+        if let Some(under_way) = under_way.take() {
             // The other end waits for this; if it is gone, nobody needs to know.
             under_way.send(()).ok();
         }

@@ -43,7 +43,7 @@ impl Sink {
     }
 
     /// The rows of a table.
-    pub(super) async fn rows(&mut self, table: &'static str) -> Result<u64, SinkError> {
+    pub(super) async fn rows(&mut self, table: &str) -> Result<u64, SinkError> {
         let question = format!("SELECT count(*) FROM \"{table}\"");
         self.count(question, None).await
     }

@@ -1,7 +1,11 @@
 //! What the steps share: the folder, the doors, the hub's process, the made-up registers, the narrator.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::client::Identity;
 use super::home::{Home, HomeError};
@@ -22,6 +26,8 @@ pub(super) struct Stage {
     pub(super) doors: Doors,
     pub(super) hub: Option<Running>,
     pub(super) real_data: Option<PathBuf>,
+    /// Live records of each resource, as its connectors reported.
+    pub(super) live: BTreeMap<String, u64>,
 }
 
 /// Where the hub listens.
@@ -69,6 +75,20 @@ impl Stage {
     /// Runs this program with other arguments in the demonstration's folder.
     pub(super) async fn run(&self, arguments: &[&str]) -> Result<Finished, ProcessError> {
         process::run(arguments, &self.home.path("")).await
+    }
+
+    /// Runs this program with other arguments, with a spinner on a terminal.
+    pub(super) async fn run_shown(&self, arguments: &[&str], what: String) -> Result<Finished, ProcessError> {
+        let spinner = ProgressBar::new_spinner().with_style(
+            // A template that cannot be parsed leaves the default one.
+            ProgressStyle::with_template("   {spinner} {msg} {elapsed}")
+                .unwrap_or(ProgressStyle::default_spinner()),
+        );
+        spinner.set_message(what);
+        spinner.enable_steady_tick(Duration::from_millis(200));
+        let finished = self.run(arguments).await;
+        spinner.finish_and_clear();
+        finished
     }
 
     /// A system's identity, for the bare client.

@@ -5,7 +5,12 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use shuniu_model::SystemId;
+use shuniu_wire::messages::metadata_request::MetadataRequestTopic;
+use shuniu_wire::messages::{MetadataRequest, StrBytes, TopicName};
+use shuniu_wire::{Request, Response};
 
+use super::super::client::Client;
+use super::super::process::Running;
 use super::super::stage::Stage;
 use super::super::{DemoError, material};
 use crate::ca::Authority;
@@ -25,6 +30,17 @@ pub(in crate::demo) const SYSTEMS: [&str; 9] = [
     "hall-yuzhong",
     "hall-jiangbei",
     "bank-supervisor",
+];
+
+/// Who publishes what.
+const PUBLISHED: [(&str, &str); 7] = [
+    ("population-register", "population"),
+    ("company-register", "legal-person"),
+    ("credit-centre", "credit-permit"),
+    ("credit-centre", "credit-penalty"),
+    ("civil-affairs", "division"),
+    ("commerce", "legal-entity"),
+    ("labour-bureau", "labour-penalty"),
 ];
 
 /// Days for which the demonstration's certificates are good.
@@ -163,7 +179,6 @@ pub(in crate::demo) async fn directory(stage: &mut Stage) -> Result<(), DemoErro
 
 /// Starts the hub and waits for its doors.
 pub(in crate::demo) async fn hub(stage: &mut Stage) -> Result<(), DemoError> {
-    use crate::demo::process::Running;
     stage.narrator.step("The hub");
     let mut config = Config::default();
     config.hub.data_folder = stage.home.hub();
@@ -186,7 +201,36 @@ pub(in crate::demo) async fn hub(stage: &mut Stage) -> Result<(), DemoError> {
         stage.doors.api
     ));
     stage.hub = Some(hub);
+    let mut topics = 0;
+    for (system, resource) in PUBLISHED {
+        topics += u32::from(topic_is_made(stage, system, resource).await?);
+    }
+    stage.narrator.check(
+        topics == 7,
+        format_args!("the hub has made a topic for each resource of the directory: {topics} of 7"),
+    );
     Ok(())
+}
+
+/// Asks for the topic, as its publishing system, until it is there or patience ends.
+async fn topic_is_made(stage: &Stage, system: &str, resource: &str) -> Result<bool, DemoError> {
+    const VERSION: i16 = 12;
+    const TRIES: u32 = 100;
+    let mut client = Client::connect(&stage.identity(system)).await.map_err(DemoError::Client)?;
+    let name = TopicName(StrBytes::from_string(resource.to_owned()));
+    let topic = MetadataRequestTopic::default().with_name(Some(name));
+    let request = Request::Metadata(MetadataRequest::default().with_topics(Some(vec![topic])));
+    for _ in 0..TRIES {
+        let Response::Metadata(answer) = client.call(VERSION, &request).await.map_err(DemoError::Client)?
+        else {
+            return Ok(false);
+        };
+        if answer.topics.iter().any(|topic| topic.error_code == 0) {
+            return Ok(true);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(false)
 }
 
 fn kinds(faults: &BTreeMap<Fault, u64>) -> String {

@@ -16,20 +16,18 @@ pub(in crate::demo) async fn run(stage: &mut Stage) -> Result<(), DemoError> {
     stage.narrator.step("Receiving");
     let people = expect::people(&stage.home.path("sources/population/population.csv"))?;
     population(stage, &people).await?;
-    for connector in [
-        "bank-legal-person",
-        "bank-credit-permit",
-        "bank-credit-penalty",
-        "bank-legal-entity",
-        "bank-labour-penalty",
-        "hall-yuzhong-division",
+    for (system, prefix, resource) in [
+        ("bank-supervisor", "bank", "legal-person"),
+        ("bank-supervisor", "bank", "credit-permit"),
+        ("bank-supervisor", "bank", "credit-penalty"),
+        ("bank-supervisor", "bank", "legal-entity"),
+        ("bank-supervisor", "bank", "labour-penalty"),
+        ("hall-yuzhong", "hall-yuzhong", "division"),
     ] {
-        sink(stage, connector).await?;
-    }
-    let mut bank = Sink::open(&stage.sink("bank-supervisor")).await?;
-    for table in ["legal_person", "credit_permit", "credit_penalty", "legal_entity", "labour_penalty"] {
-        let rows = bank.rows(table).await?;
-        stage.narrator.check(rows > 0, format_args!("bank-supervisor has {rows} rows in {table}"));
+        sink(stage, &format!("{prefix}-{resource}")).await?;
+        let rows = Sink::open(&stage.sink(system)).await?.rows(&resource.replace('-', "_")).await?;
+        let live = stage.live.get(resource).copied().unwrap_or_default();
+        stage.narrator.expect(&format!("{system}: rows of {resource}"), rows, live);
     }
     Ok(())
 }
@@ -78,7 +76,8 @@ pub(in crate::demo) async fn person(stage: &Stage, hall: &str, number: &str) -> 
 /// Lets a sink catch up to the end of its resource.
 async fn sink(stage: &Stage, connector: &str) -> Result<(), DemoError> {
     let file = format!("connectors/{connector}.toml");
-    let done = stage.run(&["connector", "run", &file, "--once"]).await?;
+    let arguments = ["connector", "run", &file, "--once"];
+    let done = stage.run_shown(&arguments, format!("{connector} is receiving")).await?;
     if done.succeeded {
         Ok(())
     } else {
