@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shuniu_archive::AuditLog;
+use shuniu_archive::{AuditLog, OutboxError, drain_outbox};
 use shuniu_broker::topic::{TopicSpec, ensure};
 use shuniu_broker::{NodeId, Upstream};
 use shuniu_ledger::{Actor, Draft};
@@ -20,7 +20,6 @@ use crate::policy_watch::PolicyWatch;
 use crate::session::{Closed, Session};
 
 const OUTBOX_EVERY: Duration = Duration::from_secs(1);
-const OUTBOX_ROWS_MAX: u32 = 100;
 const TOPICS_RETRY: Duration = Duration::from_secs(2);
 
 /// What an exchange is made of.
@@ -164,19 +163,10 @@ impl Exchange {
     }
 
     async fn drain_once(&self) -> Result<(), String> {
-        loop {
-            let rows = self.store.outbox_next(OUTBOX_ROWS_MAX).await.map_err(|error| error.to_string())?;
-            let Some(last) = rows.last() else { return Ok(()) };
-            let up_to = last.id;
-            let drafts = rows
-                .iter()
-                .map(|row| {
-                    serde_json::from_str(&row.draft).map_err(|error| format!("row {}: {error}", row.id))
-                })
-                .collect::<Result<Vec<Draft>, String>>()?;
-            self.hub.audit.append_all(drafts).await.map_err(|error| error.to_string())?;
-            // A crash here leaves the rows: they stand on the log twice then, which says nothing false.
-            self.store.outbox_done(up_to).await.map_err(|error| error.to_string())?;
-        }
+        let drained = drain_outbox(&self.store, &self.hub.audit).await;
+        drained.map(drop).map_err(|error| match error {
+            OutboxError::Store(cause) => format!("the database: {cause}"),
+            OutboxError::Log(cause) => cause.to_string(),
+        })
     }
 }
