@@ -11,11 +11,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
+use base64::Engine as _;
 use proptest::prelude::*;
 use shuniu_ledger::note::{Note, NoteSigner, NoteVerifier};
 use shuniu_ledger::proof::{Tree, verify_consistency, verify_inclusion};
 use shuniu_ledger::tile::{TileKind, TileName, leaves};
-use shuniu_ledger::{Checkpoint, Hash, Suite, Tile, Tiler};
+use shuniu_ledger::{Checkpoint, Entry, Hash, OffsetRange, SubjectRun, Suite, Tile, Tiler};
 use signed_note::Verifiers as _;
 use tlog_tiles::{Error, HashReader};
 
@@ -168,6 +169,41 @@ proptest! {
             let at = flipped.index(growth.len());
             growth[at].0[31] ^= 1;
             prop_assert!(verify_consistency(suite, earlier, before.root(), size, root, &growth).is_err());
+        }
+    }
+
+    #[test]
+    fn p10_no_bytes_panic_what_reads_them(bytes in proptest::collection::vec(any::<u8>(), 0..400), text in ".{0,200}") {
+        drop(Entry::from_leaf(&bytes));
+        prop_assert!(leaves(&bytes).count() <= bytes.len());
+        for text in [text, String::from_utf8_lossy(&bytes).into_owned()] {
+            drop(Note::parse(&text));
+            drop(NoteVerifier::parse(&text));
+            drop(NoteSigner::parse(&text));
+            drop(text.parse::<TileName>());
+        }
+        let bitmap = base64::engine::general_purpose::STANDARD.encode(&bytes);
+        let range = format!(r#"{{"partition":0,"first":0,"last":9,"records":3,"bitmap":"{bitmap}"}}"#);
+        drop(serde_json::from_str::<OffsetRange>(&range));
+        let run = format!(r#"{{"partition":0,"first":0,"deltas":"{bitmap}","macs":"{bitmap}"}}"#);
+        drop(serde_json::from_str::<SubjectRun>(&run));
+    }
+
+    /// A bitmap that is nearly right is the harder one.
+    #[test]
+    fn p10_no_changed_range_panics(flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
+        let offsets = (0..50).chain(1_000..40_000).chain((90_000..400_000).step_by(3));
+        let text = serde_json::to_string(&OffsetRange::of(0, offsets)[0]).unwrap();
+        let mut range: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let standard = base64::engine::general_purpose::STANDARD;
+        let mut bitmap = standard.decode(range["bitmap"].as_str().unwrap()).unwrap();
+        for (at, to) in flips {
+            let at = at.index(bitmap.len().min(200));
+            bitmap[at] = to;
+        }
+        range["bitmap"] = standard.encode(&bitmap).into();
+        if let Ok(range) = serde_json::from_value::<OffsetRange>(range) {
+            prop_assert_eq!(range.offsets().count() as u64, range.records());
         }
     }
 
