@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use shuniu_archive::{AuditLog, AuditOptions, Sequenced, Sequencer, SequencerOptions, TileFolder};
+use shuniu_archive::{AuditLog, AuditOptions, LogReader, Sequenced, Sequencer, SequencerOptions, TileFolder};
 use shuniu_engine::{Engine, EngineConfig};
 use shuniu_ledger::note::NoteSigner;
 use shuniu_ledger::{Actor, BootId, Delivery, Draft, OffsetRange, Suite};
@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 /// Callers that each wait for their entry before the next, as connections do.
 const CALLERS: u64 = 1_000;
 const ENTRIES: u64 = 200_000;
+const ORIGIN: &str = "bench.example/audit";
 /// Entries a second while the latency is measured.
 const PACED_PER_SECOND: u64 = 2_000;
 const PACED_SECONDS: u64 = 5;
@@ -88,7 +89,7 @@ impl Hub {
         let log = AuditLog::start(upstream, options, clock, &tracker, cancel.clone()).await.unwrap();
         let store = Arc::new(Store::open_file(&folder.join("directory.db")).await.unwrap());
         let tiles = Arc::new(TileFolder::create(&folder.join("audit")).unwrap());
-        let signer = NoteSigner::new(suite, &suite.origin("bench.example/audit"), &[7; 32]).unwrap();
+        let signer = NoteSigner::new(suite, &suite.origin(ORIGIN), &[7; 32]).unwrap();
         let options = SequencerOptions::default();
         let sequencer = Sequencer::new(Arc::clone(&engine) as _, store, tiles, Arc::new(signer), options);
         let state = sequencer.state();
@@ -132,6 +133,12 @@ async fn throughput(suite: Suite, name: &str) {
     println!("# {ENTRIES} entries appended at {:.0}/s by {CALLERS} callers", per_second(appended));
     figure(name, per_second(sequenced), "leaves/s", 20_000.0, |value, goal| value >= goal);
     hub.close().await;
+    let signer = NoteSigner::new(suite, &suite.origin(ORIGIN), &[7; 32]).unwrap();
+    let log =
+        LogReader::open(TileFolder::open(&folder.path().join("audit")), signer.verifier().clone()).unwrap();
+    let started = Instant::now();
+    assert!(log.verify_log(&mut |_| {}).unwrap().chain_failures.is_empty());
+    println!("# {ENTRIES} entries verified at {:.0}/s", per_second(started.elapsed()));
 }
 
 /// From the call of an append to the checkpoint over its entry, at a steady pace.

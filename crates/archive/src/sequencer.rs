@@ -5,23 +5,27 @@
 //! step is cured by the next start, which does the same again: tiles that are there already have the same bytes; a row
 //! that was moved has its tiles; a checkpoint that was not shown is shown.
 
+mod error;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use shuniu_broker::Upstream;
-use shuniu_ledger::note::{NoteError, NoteSigner};
+use shuniu_ledger::note::NoteSigner;
 use shuniu_ledger::tile::{TILE_WIDTH, TileKind, TileName, leaves};
-use shuniu_ledger::{Checkpoint, CheckpointError, Hash, LeafTooLong, RestoreError, Suite, Tile, Tiler};
+use shuniu_ledger::{Checkpoint, Hash, Suite, Tile, Tiler};
 use shuniu_wire::batch::{BatchError, Scratch, batches};
 use shuniu_wire::messages::ResponseError;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::checkpoints::{CheckpointFailure, CheckpointRow, Checkpoints};
+use crate::checkpoints::{CheckpointRow, Checkpoints};
 use crate::partition::{Partition, PartitionError};
 use crate::tiles::{TileError, Tiles};
 use crate::writer::chain_text;
+
+pub use error::SequencerError;
 
 /// How long one fetch waits for the first entry.
 const IDLE: Duration = Duration::from_secs(10);
@@ -61,99 +65,6 @@ pub struct Sequenced {
     pub root: Hash,
     /// Why it does not go on now; `None` while it does.
     pub trouble: Option<String>,
-}
-
-/// Why the sequencer stopped, or a round failed.
-#[derive(Debug, thiserror::Error)]
-pub enum SequencerError {
-    /// The topic gave no good answer. Tried again.
-    #[error("cannot read entries")]
-    Partition(#[from] PartitionError),
-    /// The row could not be read or moved. Tried again.
-    #[error(transparent)]
-    Checkpoints(#[from] CheckpointFailure),
-    /// A tile could not be read or kept. Tried again, unless other bytes stand there: then it stops.
-    #[error("cannot keep tiles")]
-    Tiles(#[source] TileError),
-    /// The tiles of the row's tree cannot be read back. Stops.
-    #[error("cannot read the log's right edge back from its tiles")]
-    Restore(#[source] RestoreError<TileError>),
-    /// The tiles give another root than the row. Stops.
-    #[error("the tiles of the first {size} leaves give the root {found}, the checkpoint says {expected}")]
-    Root {
-        /// Leaves.
-        size: u64,
-        /// The row's.
-        expected: Hash,
-        /// The tiles'.
-        found: Hash,
-    },
-    /// The row's note is not this log's. Stops.
-    #[error("the checkpoint row's note does not hold")]
-    Note(#[from] CheckpointError),
-    /// The row's note is of another tree than the row. Stops.
-    #[error("the checkpoint row of {size} leaves has the note of another tree")]
-    NoteOfAnother {
-        /// The row's.
-        size: u64,
-    },
-    /// The last leaf is not the record that stands before the next offset. Stops.
-    #[error("leaf {index} is not the record at offset {offset} of the topic")]
-    LastLeaf {
-        /// Of the leaf.
-        index: u64,
-        /// Of the record.
-        offset: i64,
-    },
-    /// The topic has lost entries that are not in the tiles. Stops.
-    #[error("the topic begins at offset {found}, but entries from {expected} on are not in the tiles yet")]
-    Gap {
-        /// The first that is needed.
-        expected: i64,
-        /// The first that is there.
-        found: i64,
-    },
-    /// The topic ends before what is in the tiles. Stops.
-    #[error("the topic ends before offset {expected}, which the tiles have reached")]
-    Behind {
-        /// The next that is needed.
-        expected: i64,
-    },
-    /// A batch cannot be read. Stops.
-    #[error("a batch of the topic cannot be read")]
-    Batch(#[from] BatchError),
-    /// An entry is too long for a bundle. Stops.
-    #[error(transparent)]
-    Leaf(#[from] LeafTooLong),
-    /// The checkpoint cannot be signed. Stops.
-    #[error("cannot sign the checkpoint")]
-    Sign(#[from] NoteError),
-    /// The hub's task was ended.
-    #[error("the task that writes tiles was ended")]
-    Ended,
-}
-
-impl SequencerError {
-    /// Whether trying again may help. Otherwise the log's history is in doubt, and a person must look.
-    fn is_passing(&self) -> bool {
-        match self {
-            Self::Partition(_) | Self::Checkpoints(_) => true,
-            Self::Tiles(error) | Self::Restore(RestoreError::Read { source: error, .. }) => {
-                matches!(error, TileError::Io { .. })
-            }
-            Self::Restore(RestoreError::Broken { .. })
-            | Self::Root { .. }
-            | Self::Note(_)
-            | Self::NoteOfAnother { .. }
-            | Self::LastLeaf { .. }
-            | Self::Gap { .. }
-            | Self::Behind { .. }
-            | Self::Batch(_)
-            | Self::Leaf(_)
-            | Self::Sign(_)
-            | Self::Ended => false,
-        }
-    }
 }
 
 /// Makes tiles and checkpoints from the topic. Any number of replicas may run one; all make the same tiles.
