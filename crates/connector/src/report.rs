@@ -1,0 +1,148 @@
+//! What a run did, for people.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+
+/// What a run did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Records that were read back from the topic because it was not known what had arrived.
+    pub recovered: Option<u64>,
+    /// The files that were compared, in their order. Files sent before are not among them.
+    pub files: Vec<FileReport>,
+    /// What a sink did.
+    pub sink: Option<SinkReport>,
+}
+
+/// What one file held and changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct FileReport {
+    /// The file.
+    pub file: PathBuf,
+    /// Rows read, without the header.
+    pub rows: u64,
+    /// Rows that broke a rule.
+    pub rejected: u64,
+    /// Rows whose key another row of the file has too.
+    pub duplicates: u64,
+    /// Records that stay as they were because their row was rejected.
+    pub held: u64,
+    /// New records.
+    pub inserted: u64,
+    /// Changed records.
+    pub updated: u64,
+    /// Records that are gone.
+    pub deleted: u64,
+    /// Records that stay as they were.
+    pub unchanged: u64,
+    /// How often each rule was broken. In JSON, a map from the rule to the count.
+    #[serde(serialize_with = "by_rule")]
+    pub rules: Vec<BrokenRule>,
+    /// Mandatory items without a value.
+    pub absent: Vec<AbsentItem>,
+    /// Where the rejected rows are named.
+    pub rejects: Option<PathBuf>,
+}
+
+/// A rule that rows broke.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BrokenRule {
+    /// The item, where the row as a whole is not meant.
+    pub item: Option<String>,
+    /// What should hold.
+    pub rule: String,
+    /// Rows that broke it.
+    pub rows: u64,
+}
+
+/// A mandatory item that rows lack. It is a warning: the rows are sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AbsentItem {
+    /// The item.
+    pub item: String,
+    /// Rows without it.
+    pub rows: u64,
+}
+
+/// What a sink did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SinkReport {
+    /// Records that were written.
+    pub written: u64,
+    /// Records that were deleted.
+    pub deleted: u64,
+    /// Why all was read from the start, where it was.
+    pub full_read: Option<String>,
+    /// Rows that a full read did not see, and that were swept.
+    pub swept: u64,
+}
+
+impl fmt::Display for BrokenRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.item.as_deref().unwrap_or("row"), self.rule)
+    }
+}
+
+fn by_rule<S: Serializer>(rules: &[BrokenRule], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(rules.len()))?;
+    for rule in rules {
+        map.serialize_entry(&rule.to_string(), &rule.rows)?;
+    }
+    map.end()
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(recovered) = self.recovered {
+            writeln!(f, "read back what the topic holds: {recovered} live records")?;
+        }
+        for file in &self.files {
+            file.fmt(f)?;
+        }
+        if let Some(sink) = &self.sink {
+            sink.fmt(f)?;
+        } else if self.files.is_empty() {
+            writeln!(f, "nothing new: every file was sent before")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for FileReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rows, inserted, updated, deleted, unchanged, .. } = self;
+        writeln!(
+            f,
+            "{}: {rows} rows, {inserted} inserted, {updated} updated, {deleted} deleted, {unchanged} unchanged",
+            self.file.display()
+        )?;
+        if self.duplicates > 0 {
+            writeln!(f, "  {} rows repeat a key", self.duplicates)?;
+        }
+        if let Some(rejects) = &self.rejects {
+            writeln!(f, "  {} rows rejected, named in {}", self.rejected, rejects.display())?;
+        }
+        for rule in &self.rules {
+            writeln!(f, "    {}: {rule}", rule.rows)?;
+        }
+        if self.held > 0 {
+            writeln!(f, "  {} records stay as they were, because their row was rejected", self.held)?;
+        }
+        for AbsentItem { item, rows } in &self.absent {
+            writeln!(f, "  warning: {rows} rows lack the mandatory item {item}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for SinkReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(reason) = &self.full_read {
+            writeln!(f, "read from the start: {reason}; {} rows swept", self.swept)?;
+        }
+        writeln!(f, "{} records written, {} deleted", self.written, self.deleted)
+    }
+}
