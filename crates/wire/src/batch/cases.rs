@@ -152,6 +152,15 @@ fn compressed_data_that_is_cut_short_is_refused() {
 }
 
 #[test]
+fn p10_the_old_lz4_format_is_refused_before_it_sets_memory_aside() {
+    let good = build(&plain(3), Compression::Lz4, 0);
+    let old = patched(&good, HEADER_BYTES, &[0x02, 0x21, 0x4c, 0x18]);
+    let mut scratch = Scratch::default();
+    let error = first(&old).records(&mut scratch, BYTES_MAX).unwrap_err();
+    assert_eq!(error, BatchError::Decompress { codec: Compression::Lz4 });
+}
+
+#[test]
 fn snappy_is_read_in_the_frames_of_java_too() {
     let raw = build(&plain(3), Compression::None, 0);
     let body = &raw[HEADER_BYTES..];

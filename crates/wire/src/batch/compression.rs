@@ -13,6 +13,7 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 const ZSTD_LEVEL: i32 = 1;
 /// How much room a step of the coder finds at least.
 const ZSTD_STEP_BYTES: usize = 16 << 10;
+const LZ4_MAGIC: &[u8] = &[0x04, 0x22, 0x4d, 0x18];
 /// Magic, flags (version 1, independent blocks), block size (64 KiB), and the checksum of those two.
 const LZ4_HEADER: [u8; 7] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
 const LZ4_BLOCK_BYTES: usize = 64 << 10;
@@ -133,6 +134,10 @@ impl Decompressor {
                 }
             }
             Compression::Lz4 => {
+                // The older format that the decoder also knows sets aside 16 MiB for any block, and is not Kafka's.
+                if !payload.starts_with(LZ4_MAGIC) {
+                    return Err(broken);
+                }
                 let mut decoder = lz4_flex::frame::FrameDecoder::new(payload);
                 drain(&mut decoder, codec, out, bytes_max)?;
                 if !decoder.into_inner().is_empty() {

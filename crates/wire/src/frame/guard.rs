@@ -58,7 +58,8 @@ impl<'a> Cursor<'a> {
         self.spend(FIELD, i64::from(count))?;
         for _ in 0..count {
             let tag = self.unsigned_varint(FIELD)?;
-            if self.refused_tags.contains(&tag) {
+            // The decoder keeps the number as an i32, and a negative one would be lost when it is written again.
+            if self.refused_tags.contains(&tag) || i32::try_from(tag).is_err() {
                 return Err(FrameError::Tag { api: self.api, tag });
             }
             let size = self.unsigned_varint(FIELD)?;

@@ -259,13 +259,16 @@ fn p10_a_tagged_field_cannot_lead_the_decoder_astray() {
     let (header, body) = open(&frame);
     // The partition's tagged fields come before the topic's, the forgotten topics, the rack and the request's own.
     let partition_tags = body.len() - 5;
-    let tagged = |tag: u8| {
+    let tagged = |tag: &[u8]| {
         let mut bytes = body.to_vec();
-        bytes.splice(partition_tags..=partition_tags, [1, tag, 1, 0xff]);
+        bytes.splice(partition_tags..=partition_tags, [&[1], tag, &[1, 0xff]].concat());
         decode_request(&header, Bytes::from(bytes))
     };
-    assert_eq!(tagged(0).unwrap_err(), FrameError::Tag { api: "Fetch", tag: 0 });
-    assert!(tagged(7).is_ok());
+    assert_eq!(tagged(&[0]).unwrap_err(), FrameError::Tag { api: "Fetch", tag: 0 });
+    assert!(tagged(&[7]).is_ok());
+    // It keeps tags as i32, and so would write this one wrongly when the request goes on to a broker.
+    let over = tagged(&[0x80, 0x80, 0x80, 0x80, 0x08]);
+    assert_eq!(over.unwrap_err(), FrameError::Tag { api: "Fetch", tag: 1 << 31 });
 }
 
 #[test]

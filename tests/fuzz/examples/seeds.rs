@@ -1,4 +1,4 @@
-//! Writes the first inputs of every corpus: `cargo run -p shuniu-fuzz --bin seeds`. Fuzzing adds to them.
+//! Writes the first inputs of every corpus: `cargo run -p shuniu-fuzz --example seeds`. Fuzzing adds to them.
 
 #![expect(
     clippy::expect_used,
