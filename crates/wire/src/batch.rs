@@ -8,6 +8,7 @@ mod compression;
 mod header;
 mod record;
 mod rewrite;
+mod thin;
 mod varint;
 
 pub use build::{BatchBuilder, BuiltRecord};
@@ -17,6 +18,7 @@ pub use record::{Header, Headers, Record, Records};
 pub use rewrite::{
     Delivered, Disposition, Part, RecordOut, RewriteError, RewriteOptions, Rewritten, pass_through, rewrite,
 };
+pub use thin::thin;
 
 /// Bytes that are not a record batch of format v2, or not within bounds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

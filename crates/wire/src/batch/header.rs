@@ -18,6 +18,7 @@ const MAGIC: usize = 16;
 const CRC_START: usize = 21;
 
 const CODEC: i16 = 0b0000_0111;
+pub(super) const DELETE_HORIZON: i16 = 0b0100_0000;
 const TIMESTAMP_TYPE: i16 = 0b0000_1000;
 const TRANSACTIONAL: i16 = 0b0001_0000;
 const CONTROL: i16 = 0b0010_0000;

@@ -24,7 +24,7 @@ pub struct Record<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Headers<'a> {
     pub(super) count: i32,
-    bytes: &'a [u8],
+    pub(super) bytes: &'a [u8],
 }
 
 /// One header of a record.
