@@ -21,6 +21,9 @@ pub struct EngineConfig {
     pub producer_idle_max: Duration,
     /// The distinct keys that one compaction pass holds in memory (about 40 bytes each).
     pub compaction_keys_max: usize,
+    /// The most that one batch's records may be before compression, when compaction or a lookup by time reads them. A
+    /// batch over it stays as it is.
+    pub decompressed_bytes_max: usize,
     /// The topics there may be.
     pub topics_max: usize,
     /// The partitions that one topic may have.
@@ -51,6 +54,7 @@ impl EngineConfig {
             producers_max: 10_000,
             producer_idle_max: Duration::from_hours(24),
             compaction_keys_max: 1_000_000,
+            decompressed_bytes_max: 64 << 20,
             topics_max: 10_000,
             partitions_max: 1_000,
             initial_rebalance_delay: Duration::ZERO,

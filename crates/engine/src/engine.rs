@@ -20,7 +20,7 @@ use crate::group::Groups;
 use crate::log::partition::{LogContext, hold};
 use crate::serve::producer_ids::ProducerIds;
 use crate::topics::Topics;
-use crate::{NODE, serve};
+use crate::{NODE, maintenance, serve};
 
 /// The record engine of one folder. Close it with [`Engine::close`]; a process that ends without doing so loses
 /// nothing that was acknowledged.
@@ -66,6 +66,7 @@ impl Engine {
         let stop = CancellationToken::new();
         let groups = Groups::start(&context.config, committed, &context.tracker, stop.clone());
         let commits = Commits::new(database.clone(), Arc::clone(&groups), context.tracker.clone());
+        maintenance::start(&context, Arc::clone(&topics), stop.clone());
         let core = Core {
             context,
             database,

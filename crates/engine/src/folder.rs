@@ -11,7 +11,16 @@ use crate::EngineError;
 /// Held while the engine is open. The kernel releases it when the process ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct FolderLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // Closing the file would not do while a process that this one is just starting has a copy of it.
+        if let Err(error) = flock(&self.file, FlockOperation::Unlock) {
+            tracing::warn!(%error, "cannot unlock the records folder; it is free when the process ends");
+        }
+    }
 }
 
 impl FolderLock {
@@ -46,7 +55,7 @@ impl FolderLock {
             writeln!(file, "{}", std::process::id())
         };
         write(&mut file).map_err(EngineError::disk("write", &path))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 

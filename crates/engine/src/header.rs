@@ -82,10 +82,11 @@ impl Header {
         (self.attributes & DELETE_HORIZON != 0).then_some(self.base_timestamp)
     }
 
-    /// Whether the batch is one that a log can hold at `next_offset` or later.
-    pub(crate) fn is_plausible(&self, next_offset: i64) -> bool {
+    /// Whether the batch is one that a log can hold at `next_offset`, or later where compaction may have left gaps. The
+    /// base offset is outside of the checksum.
+    pub(crate) fn is_plausible(&self, next_offset: i64, gaps: bool) -> bool {
         self.magic == 2
-            && self.base_offset >= next_offset
+            && (self.base_offset == next_offset || (gaps && self.base_offset > next_offset))
             && self.last_offset_delta >= 0
             && self.records >= 0
             && self

@@ -23,6 +23,7 @@ mod folder;
 mod group;
 mod header;
 mod log;
+mod maintenance;
 mod serve;
 mod settings;
 mod topics;

@@ -31,8 +31,6 @@ pub(crate) struct Writer {
     pub(super) bytes: u64,
     pub(super) next_offset: i64,
     pub(super) producers: Producers,
-    /// When the active segment got its first batch.
-    pub(super) first_append_ms: Option<i64>,
     /// Set when the disk failed in a way after which nothing can be promised. Only reopening helps: an fsync that
     /// failed once may report success next time without having written anything.
     pub(super) broken: Option<String>,
@@ -140,7 +138,7 @@ impl Writer {
                 }
             };
             let offsets = batches.iter().map(|(header, _)| i64::from(header.last_offset_delta) + 1).sum();
-            if self.must_close(&round, records.len() as u64, offsets, &settings, now_ms) {
+            if self.must_close(&round, records.len() as u64, offsets, &settings) {
                 // What is not durable in the old segment goes first: a segment is closed whole.
                 self.commit(partition, std::mem::replace(&mut round, Round::new(0)), now_ms);
                 round.next_offset = self.next_offset;
@@ -161,13 +159,12 @@ impl Writer {
         self.commit(partition, round, now_ms);
     }
 
-    fn must_close(&self, round: &Round, bytes: u64, offsets: i64, settings: &Settings, now_ms: i64) -> bool {
+    fn must_close(&self, round: &Round, bytes: u64, offsets: i64, settings: &Settings) -> bool {
         let present = self.bytes + round.bytes;
         present > 0
             && (present.saturating_add(bytes) > settings.segment_bytes
                 || round.next_offset.saturating_add(offsets).saturating_sub(self.name.base)
-                    > SEGMENT_OFFSETS_MAX
-                || self.first_append_ms.is_some_and(|first| now_ms - first >= settings.segment_ms))
+                    > SEGMENT_OFFSETS_MAX)
     }
 
     /// Writes and syncs the round, then shows it to readers, then answers. In this order: what a reader has seen or a
@@ -185,8 +182,16 @@ impl Writer {
             }
             self.bytes += round.bytes;
             self.next_offset = round.next_offset;
-            self.first_append_ms.get_or_insert(now_ms);
-            partition.show(|view| round.headers.iter().for_each(|header| view.active.push(header)));
+            let began = partition.show(|view| {
+                round.headers.iter().for_each(|header| view.active.push(header));
+                let empty = view.first_append_ms.is_none();
+                view.first_append_ms.get_or_insert(now_ms);
+                empty
+            });
+            if began {
+                // It has an age from now on, at which it is closed.
+                partition.context.maintenance.notify_one();
+            }
         }
         let changed = round.answers_and(partition);
         self.producers.commit(changed, partition.context.config.producers_max);
@@ -220,9 +225,17 @@ impl Writer {
         Ok(())
     }
 
+    /// The last offset of each producer's last batch.
+    pub(super) fn last_offsets(&self) -> HashMap<i64, i64> {
+        self.producers.last_offsets()
+    }
+
     /// Closes the active segment and begins the next. Everything in it is durable. If any step fails, the active
     /// segment simply stays active.
     pub(crate) fn close_segment(&mut self, partition: &Partition) -> io::Result<()> {
+        if let Some(broken) = &self.broken {
+            return Err(io::Error::other(broken.clone()));
+        }
         let context = &partition.context;
         self.producers.expire(context.now_ms(), context.config.producer_idle_max);
         let tally = partition.seen(|view| view.active.clone());
@@ -236,13 +249,13 @@ impl Writer {
             view.active_name = name;
             view.active = Tally::new(name.base);
             view.active_file = Arc::clone(&file);
+            view.first_append_ms = None;
             self.name
         });
         remove_producers_before(&partition.folder, old.base);
         self.name = name;
         self.file = file;
         self.bytes = 0;
-        self.first_append_ms = None;
         context.maintenance.notify_one();
         Ok(())
     }

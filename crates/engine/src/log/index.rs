@@ -10,6 +10,8 @@ pub(crate) const INTERVAL_BYTES: u64 = 16 << 10;
 pub(crate) const ENTRY_BYTES: usize = 16;
 /// The maximum timestamp of a log without one.
 pub(crate) const NO_TIMESTAMP: i64 = -1;
+/// The delete horizon of a segment without tombstones that wait to go.
+pub(crate) const NO_HORIZON: i64 = i64::MAX;
 
 /// A place in a segment where a batch begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub(crate) struct Tally {
     pub(crate) max_timestamp: i64,
     /// The position of the first batch that has the maximum timestamp.
     pub(crate) max_timestamp_position: u64,
+    /// When the first of its tombstones may go, or [`NO_HORIZON`].
+    pub(crate) delete_horizon: i64,
     pub(crate) entries: Vec<Entry>,
     last_entry_at: u64,
 }
@@ -76,6 +80,7 @@ impl Tally {
             bytes: 0,
             max_timestamp: NO_TIMESTAMP,
             max_timestamp_position: 0,
+            delete_horizon: NO_HORIZON,
             entries: Vec::new(),
             last_entry_at: 0,
         }
@@ -93,6 +98,9 @@ impl Tally {
         if header.max_timestamp > self.max_timestamp {
             self.max_timestamp = header.max_timestamp;
             self.max_timestamp_position = self.bytes;
+        }
+        if let Some(horizon) = header.delete_horizon() {
+            self.delete_horizon = self.delete_horizon.min(horizon);
         }
         self.bytes = self.bytes.saturating_add(header.bytes as u64);
         self.end = header.last_offset().saturating_add(1);

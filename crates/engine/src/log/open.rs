@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::append::{Writer, create_log, producers_path};
+use super::compact::Upkeep;
 use super::index::Tally;
-use super::partition::{LogContext, Partition, SettingsCell, View};
+use super::partition::{Identity, LogContext, Partition, SettingsCell, View};
 use super::producers::Producers;
 use super::segment::{Scan, Segment, SegmentName};
 use crate::EngineError;
@@ -45,11 +46,12 @@ impl Partition {
             bytes: active.bytes,
             next_offset: active.end,
             producers,
-            first_append_ms,
             broken: None,
         };
-        let view = View { closed, active_name: name, active, active_file: file };
-        Ok(Self::new(topic, index, folder.to_owned(), context, settings, writer, view))
+        let view = View { closed, active_name: name, active, active_file: file, first_append_ms };
+        let identity = Identity { topic, index, folder: folder.to_owned(), context, settings };
+        let upkeep = Upkeep::load(folder).map_err(EngineError::disk("read", folder))?;
+        Ok(Self::new(identity, writer, upkeep, view))
     }
 }
 
@@ -112,7 +114,7 @@ fn index_anew(name: SegmentName, folder: &Path) -> Result<Segment, EngineError> 
     let path = name.log(folder);
     tracing::warn!(path = %path.display(), "a segment has no good index; it is made anew");
     let file = File::open(&path).map_err(EngineError::disk("open", &path))?;
-    let (tally, until) = scan(&file, name.base, &path, &mut |_| {})?;
+    let (tally, until) = scan(&file, name, &path, &mut |_| {})?;
     if tally.bytes < until {
         return Err(EngineError::Damaged { path, position: tally.bytes });
     }
@@ -129,7 +131,7 @@ fn recover(
 ) -> Result<(Tally, Option<i64>), EngineError> {
     let path = name.log(folder);
     let mut first_ms = None;
-    let (tally, until) = scan(file, name.base, &path, &mut |header| {
+    let (tally, until) = scan(file, name, &path, &mut |header| {
         first_ms.get_or_insert(header.max_timestamp);
         producers.replay(header);
     })?;
@@ -146,15 +148,15 @@ fn recover(
 /// Counts a log file's good batches up to the first bad one; also says how long the file is.
 fn scan(
     file: &File,
-    base: i64,
+    name: SegmentName,
     path: &Path,
     each: &mut dyn FnMut(&Header),
 ) -> Result<(Tally, u64), EngineError> {
     let until = file.metadata().map_err(EngineError::disk("read", path))?.len();
     let mut scan = Scan::new(file, 0, until);
-    let mut tally = Tally::new(base);
+    let mut tally = Tally::new(name.base);
     while let Some((header, batch)) = scan.next_batch().map_err(EngineError::disk("read", path))? {
-        if !header.is_plausible(tally.end) || !header.crc_holds(batch) {
+        if !header.is_plausible(tally.end, name.generation > 0) || !header.crc_holds(batch) {
             break;
         }
         tally.push(&header);

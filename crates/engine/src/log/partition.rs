@@ -12,6 +12,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::append::Writer;
+use super::compact::Upkeep;
 use super::index::Tally;
 use super::segment::{Segment, SegmentName};
 use crate::EngineConfig;
@@ -49,6 +50,15 @@ impl SettingsCell {
     }
 }
 
+/// Whose partition it is, and where.
+pub(super) struct Identity {
+    pub(super) topic: Arc<str>,
+    pub(super) index: i32,
+    pub(super) folder: PathBuf,
+    pub(super) context: Arc<LogContext>,
+    pub(super) settings: Arc<SettingsCell>,
+}
+
 /// One partition of a topic.
 pub(crate) struct Partition {
     pub(crate) topic: Arc<str>,
@@ -61,6 +71,8 @@ pub(crate) struct Partition {
     idle: Condvar,
     /// Held by the thread that appends, closes a segment, or replaces segments. Never on an async worker.
     pub(crate) writer: Mutex<Writer>,
+    /// Held while segments are compacted or dropped. Taken before the writer, where both are.
+    pub(crate) upkeep: Mutex<Upkeep>,
     /// What readers see. Held for moments only, never across I/O.
     pub(crate) view: RwLock<View>,
     pub(crate) waiters: Waiters,
@@ -75,6 +87,8 @@ pub(crate) struct View {
     pub(crate) active_name: SegmentName,
     pub(crate) active: Tally,
     pub(crate) active_file: Arc<File>,
+    /// When the active segment got its first batch.
+    pub(crate) first_append_ms: Option<i64>,
 }
 
 impl View {
@@ -131,15 +145,8 @@ impl Refused {
 }
 
 impl Partition {
-    pub(super) fn new(
-        topic: Arc<str>,
-        index: i32,
-        folder: PathBuf,
-        context: Arc<LogContext>,
-        settings: Arc<SettingsCell>,
-        writer: Writer,
-        view: View,
-    ) -> Arc<Self> {
+    pub(super) fn new(identity: Identity, writer: Writer, upkeep: Upkeep, view: View) -> Arc<Self> {
+        let Identity { topic, index, folder, context, settings } = identity;
         Arc::new(Self {
             topic,
             index,
@@ -149,6 +156,7 @@ impl Partition {
             queue: Mutex::default(),
             idle: Condvar::new(),
             writer: Mutex::new(writer),
+            upkeep: Mutex::new(upkeep),
             view: RwLock::new(view),
             waiters: Waiters::default(),
             #[cfg(test)]

@@ -145,11 +145,9 @@ impl Producers {
         self.by_id.retain(|_, producer| now_ms.saturating_sub(producer.last_ms) <= idle_max);
     }
 
-    /// Whether this is the last batch of a producer that is still known.
-    pub(crate) fn is_last_batch(&self, header: &Header) -> bool {
-        self.by_id
-            .get(&header.producer_id)
-            .is_some_and(|producer| producer.last_offset == header.last_offset())
+    /// The last offset of each producer's last batch.
+    pub(crate) fn last_offsets(&self) -> HashMap<i64, i64> {
+        self.by_id.iter().map(|(id, producer)| (*id, producer.last_offset)).collect()
     }
 
     /// Writes the state to a file.

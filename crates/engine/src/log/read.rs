@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::index::{INTERVAL_BYTES, NO_TIMESTAMP, entry_of, position_of_offset, position_of_time};
+use super::index::{INTERVAL_BYTES, entry_of, position_of_offset};
 use super::partition::Partition;
-use super::segment::{Scan, Segment};
+use super::segment::Segment;
 use crate::header::{HEADER_BYTES, Header};
 
 /// Why there is nothing to read.
@@ -34,20 +34,6 @@ struct Stretch {
     until: u64,
     /// The first offset after the segment.
     end: i64,
-}
-
-/// Where the batch with a timestamp is.
-#[derive(Debug)]
-pub(crate) struct TimedBatch {
-    pub(crate) header: Header,
-    pub(crate) bytes: Bytes,
-}
-
-impl TimedBatch {
-    /// The offset and timestamp to answer for a time: those of the batch's first record.
-    pub(crate) fn first_record_at(&self, _timestamp: i64) -> (i64, i64) {
-        (self.header.base_offset, self.header.base_timestamp)
-    }
 }
 
 impl Partition {
@@ -81,55 +67,6 @@ impl Partition {
             let entries = &view.active.entries;
             let position = position_of_offset(entries.len(), entry_of(entries), delta).unwrap_or(0);
             view.active.bytes.saturating_sub(position).max(1)
-        })
-    }
-
-    /// The first batch with a timestamp of at least this.
-    pub(crate) fn batch_at_time(&self, timestamp: i64) -> Result<Option<TimedBatch>, ReadError> {
-        retried(|| {
-            let (closed, active) = self.seen(|view| {
-                let closed = view.closed.iter().find(|segment| segment.max_timestamp >= timestamp).cloned();
-                let entries = &view.active.entries;
-                let from = position_of_time(entries.len(), entry_of(entries), timestamp).unwrap_or(0);
-                let reaches = view.active.max_timestamp >= timestamp && view.active.bytes > 0;
-                (closed, reaches.then(|| (Arc::clone(&view.active_file), from, view.active.bytes)))
-            });
-            let (file, from, until) = match (closed, active) {
-                (Some(segment), _) => {
-                    let file = Arc::new(segment.open_log()?);
-                    (file, segment.position_of_time(timestamp)?, segment.bytes)
-                }
-                (None, Some(active)) => active,
-                (None, None) => return Ok(None),
-            };
-            first_batch(&file, from, until, |header| header.max_timestamp >= timestamp)
-        })
-    }
-
-    /// The first batch that has the log's highest timestamp; `None` for an empty log.
-    pub(crate) fn batch_at_max_time(&self) -> Result<Option<TimedBatch>, ReadError> {
-        retried(|| {
-            let (closed, active) = self.seen(|view| {
-                let best = view.closed.iter().rev().max_by_key(|segment| segment.max_timestamp).cloned();
-                let active = (
-                    Arc::clone(&view.active_file),
-                    view.active.max_timestamp,
-                    view.active.max_timestamp_position,
-                    view.active.bytes,
-                );
-                (best, active)
-            });
-            let (file, max, from, until) = match closed {
-                Some(segment) if segment.max_timestamp >= active.1 => {
-                    let file = Arc::new(segment.open_log()?);
-                    (file, segment.max_timestamp, segment.max_timestamp_position, segment.bytes)
-                }
-                _ => active,
-            };
-            if max == NO_TIMESTAMP {
-                return Ok(None);
-            }
-            first_batch(&file, from, until, |header| header.max_timestamp >= max)
         })
     }
 
@@ -228,23 +165,8 @@ impl Stretch {
     }
 }
 
-fn first_batch(
-    file: &File,
-    from: u64,
-    until: u64,
-    is_it: impl Fn(&Header) -> bool,
-) -> Result<Option<TimedBatch>, ReadError> {
-    let mut scan = Scan::new(file, from, until);
-    while let Some((header, bytes)) = scan.next_batch()? {
-        if is_it(&header) {
-            return Ok(Some(TimedBatch { header, bytes: Bytes::copy_from_slice(bytes) }));
-        }
-    }
-    Ok(None)
-}
-
 /// Compaction and retention remove files while readers look for them: the view then has others.
-fn retried<T>(mut look: impl FnMut() -> Result<T, ReadError>) -> Result<T, ReadError> {
+pub(super) fn retried<T>(mut look: impl FnMut() -> Result<T, ReadError>) -> Result<T, ReadError> {
     const ATTEMPTS: usize = 5;
     for _ in 1..ATTEMPTS {
         match look() {

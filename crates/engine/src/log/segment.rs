@@ -16,8 +16,9 @@ use crate::header::{HEADER_BYTES, Header};
 
 /// "shuniu index 1": the first bytes of an index file.
 const MAGIC: u64 = 0x7368_6e69_6478_0001;
-/// Magic, base, end, log bytes, maximum timestamp, its position, entry count, checksum of these and the entries.
-const INDEX_HEADER_BYTES: usize = 60;
+/// Magic, base, end, log bytes, maximum timestamp, its position, delete horizon, entry count, checksum of these and the
+/// entries.
+const INDEX_HEADER_BYTES: usize = 68;
 const SCAN_BYTES: usize = 1 << 20;
 
 /// The name of a segment.
@@ -63,6 +64,8 @@ pub(crate) struct Segment {
     pub(crate) bytes: u64,
     pub(crate) max_timestamp: i64,
     pub(crate) max_timestamp_position: u64,
+    /// When the first of its tombstones may go, or `NO_HORIZON`.
+    pub(crate) delete_horizon: i64,
     entries: usize,
 }
 
@@ -76,6 +79,7 @@ impl Segment {
         content.extend_from_slice(&tally.bytes.to_be_bytes());
         content.extend_from_slice(&tally.max_timestamp.to_be_bytes());
         content.extend_from_slice(&tally.max_timestamp_position.to_be_bytes());
+        content.extend_from_slice(&tally.delete_horizon.to_be_bytes());
         content.extend_from_slice(&(tally.entries.len() as u64).to_be_bytes());
         let entries: Vec<u8> = tally.entries.iter().flat_map(|entry| entry.to_bytes()).collect();
         let crc = crc32c::crc32c_append(crc32c::crc32c(&content), &entries);
@@ -89,6 +93,7 @@ impl Segment {
             bytes: tally.bytes,
             max_timestamp: tally.max_timestamp,
             max_timestamp_position: tally.max_timestamp_position,
+            delete_horizon: tally.delete_horizon,
             entries: tally.entries.len(),
         })
     }
@@ -118,6 +123,7 @@ impl Segment {
             bytes: head.get_u64(),
             max_timestamp: head.get_i64(),
             max_timestamp_position: head.get_u64(),
+            delete_horizon: head.get_i64(),
             entries: usize::try_from(head.get_u64()).ok()?,
         };
         let whole = segment.entries.checked_mul(ENTRY_BYTES) == Some(entries.len());

@@ -61,13 +61,12 @@ fn offset_at(log: &Partition, timestamp: i64) -> Result<(i64, i64), ResponseErro
         LATEST => return Ok((log.seen(|view| view.high_watermark()), -1)),
         EARLIEST | EARLIEST_LOCAL => return Ok((log.seen(|view| view.log_start()), -1)),
         LATEST_TIERED => return Ok((-1, -1)),
-        MAX_TIMESTAMP => log.batch_at_max_time(),
-        0.. => log.batch_at_time(timestamp),
+        MAX_TIMESTAMP => log.record_of_max_time(),
+        0.. => log.record_at_time(timestamp),
         _ => return Err(ResponseError::UnsupportedForMessageFormat),
     };
     match found {
-        Ok(Some(batch)) => Ok(batch.first_record_at(timestamp)),
-        Ok(None) => Ok((-1, -1)),
+        Ok(found) => Ok(found.unwrap_or((-1, -1))),
         Err(ReadError::OutOfRange) => Err(ResponseError::OffsetOutOfRange),
         Err(ReadError::Disk(error)) => {
             tracing::error!(topic = %log.topic, partition = log.index, %error, "cannot read a log");

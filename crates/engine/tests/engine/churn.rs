@@ -153,7 +153,7 @@ async fn churn(cooperative: bool, instances: bool) {
                     // Lives of different lengths; every third ends without a word.
                     let length = Duration::from_millis(150 + (n * 37 + life * 53) % 250);
                     consumer.run(Instant::now() + length).await;
-                    if (n + life) % 3 != 0 {
+                    if !(n + life).is_multiple_of(3) {
                         consumer.member.leave().await;
                     }
                 }

@@ -170,13 +170,15 @@ pub(crate) struct Record {
     pub(crate) producer: (i64, i16, i32),
 }
 
+/// Timestamp delta, key, value.
+pub(crate) type Row = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
+
 /// A batch to be made.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Batch {
     pub(crate) producer: Option<(i64, i16, i32)>,
     pub(crate) base_timestamp: i64,
-    /// Timestamp delta, key, value.
-    pub(crate) records: Vec<(i64, Option<Vec<u8>>, Option<Vec<u8>>)>,
+    pub(crate) records: Vec<Row>,
 }
 
 impl Batch {
