@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, its numbers are small, and it may spawn and sleep"
 )]
 
+mod kill;
 mod log;
 mod reader;
 mod sequencer;
