@@ -2,6 +2,7 @@
 
 mod audit;
 mod ca;
+mod connector;
 mod demo;
 mod directory;
 mod hub;
@@ -28,6 +29,9 @@ enum Command {
     /// Say what organisations, systems, resources and grants there are.
     #[command(subcommand)]
     Directory(directory::Command),
+    /// Publish a department's register, or keep a table of what it receives.
+    #[command(subcommand)]
+    Connector(connector::Command),
     /// Verify, search, export and trace the audit log.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -49,6 +53,7 @@ pub fn run() -> ExitCode {
         Command::Demo(command) => demo::run(command),
         Command::Hub(command) => hub::run(command),
         Command::Directory(command) => directory::run(command),
+        Command::Connector(command) => connector::run(command),
         Command::Audit(command) => audit::run(command),
         Command::Ca(command) => ca::run(command),
         Command::Keys(command) => keys::run(command),
