@@ -1,5 +1,4 @@
 //! The connectors that are shipped.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 

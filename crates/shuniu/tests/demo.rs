@@ -1,5 +1,4 @@
 //! The demonstration, small, from its own program file.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::process::Command;
 
