@@ -35,6 +35,11 @@ impl<'a> Cursor<'a> {
         self.rest.is_empty()
     }
 
+    /// A cursor on the same body that stands at `at`.
+    pub(crate) fn moved_to(&self, at: usize) -> Self {
+        Self { rest: self.body.get(at..).unwrap_or_default(), ..self.clone() }
+    }
+
     /// The bytes from `start` up to here.
     pub(crate) fn since(&self, start: usize) -> &'a [u8] {
         self.body.get(start..self.at()).unwrap_or_default()
@@ -55,6 +60,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
         match self.rest.split_at_checked(length) {
             Some((taken, rest)) => {
@@ -108,6 +114,7 @@ impl<'a> Cursor<'a> {
         i32::try_from(self.long()?).map_err(|_| Malformed { what: "an int of more than 32 bits", at })
     }
 
+    #[inline]
     pub(crate) fn index(&mut self, bound: usize, what: &'static str) -> Result<usize, Malformed> {
         let at = self.at();
         match usize::try_from(self.long()?) {

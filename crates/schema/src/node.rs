@@ -79,13 +79,53 @@ pub(crate) struct DecimalType {
 
 /// The nodes of one schema. The root is node 0, a record.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Nodes(pub(crate) Box<[Node]>);
+pub(crate) struct Nodes {
+    nodes: Box<[Node]>,
+    /// How to move past each node: most values of most records are plain or nullable, and need no walk.
+    skips: Box<[Skip]>,
+}
+
+/// How to move past a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Skip {
+    Plain(Plain),
+    /// A union of two plain branches.
+    Either(Plain, Plain),
+    Walk,
+}
+
+/// A value that is moved past without looking into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Plain {
+    Bytes(usize),
+    Varint,
+    Prefixed,
+}
 
 impl Nodes {
+    pub(crate) fn new(nodes: Vec<Node>) -> Self {
+        let plain_of = |id: &NodeId| nodes.get(*id).and_then(plain);
+        let skips = nodes
+            .iter()
+            .map(|node| match (plain(node), node) {
+                (Some(plain), _) => Skip::Plain(plain),
+                (None, Node::Union(branches)) => match &**branches {
+                    [one, other] => match (plain_of(one), plain_of(other)) {
+                        (Some(one), Some(other)) => Skip::Either(one, other),
+                        _ => Skip::Walk,
+                    },
+                    _ => Skip::Walk,
+                },
+                _ => Skip::Walk,
+            })
+            .collect();
+        Self { nodes: nodes.into(), skips }
+    }
+
     /// A node that a schema names always exists; `Null` stands in so that no walk can panic.
     #[inline]
     pub(crate) fn of(&self, id: NodeId) -> &Node {
-        self.0.get(id).unwrap_or(&Node::Null)
+        self.nodes.get(id).unwrap_or(&Node::Null)
     }
 
     /// The fields of the root record: the items.
@@ -111,29 +151,30 @@ impl Nodes {
     }
 
     /// Moves past one value.
+    #[inline]
     pub(crate) fn skip(&self, id: NodeId, cursor: &mut Cursor<'_>) -> Result<(), Malformed> {
-        self.skip_at(id, cursor, 0)
+        match self.skips.get(id) {
+            Some(Skip::Plain(plain)) => skip_plain(*plain, cursor),
+            Some(Skip::Either(one, other)) => match cursor.index(2, "a union branch that does not exist")? {
+                0 => skip_plain(*one, cursor),
+                _ => skip_plain(*other, cursor),
+            },
+            Some(Skip::Walk) | None => self.walk(id, cursor, 0),
+        }
     }
 
-    fn skip_at(&self, id: NodeId, cursor: &mut Cursor<'_>, depth: u32) -> Result<(), Malformed> {
-        match self.of(id) {
-            Node::Null => Ok(()),
-            Node::Boolean => cursor.take(1).map(drop),
-            Node::Int(_) | Node::Long(_) | Node::Enum { .. } => cursor.long().map(drop),
-            Node::Float => cursor.take(4).map(drop),
-            Node::Double => cursor.take(8).map(drop),
-            Node::Bytes | Node::Text { .. } | Node::Decimal(DecimalType { size: None, .. }) => {
-                cursor.bytes().map(drop)
-            }
-            Node::Fixed { bytes } | Node::Decimal(DecimalType { size: Some(bytes), .. }) => {
-                cursor.take(*bytes).map(drop)
-            }
+    fn walk(&self, id: NodeId, cursor: &mut Cursor<'_>, depth: u32) -> Result<(), Malformed> {
+        let node = self.of(id);
+        if let Some(plain) = plain(node) {
+            return skip_plain(plain, cursor);
+        }
+        match node {
             Node::Union(branches) => {
                 let index = cursor.index(branches.len(), "a union branch that does not exist")?;
                 match branches.get(index) {
                     Some(branch) => {
                         let depth = deeper(cursor, depth)?;
-                        self.skip_at(*branch, cursor, depth)
+                        self.walk(*branch, cursor, depth)
                     }
                     None => Ok(()),
                 }
@@ -148,8 +189,10 @@ impl Nodes {
             }
             Node::Record { fields, .. } => {
                 let depth = deeper(cursor, depth)?;
-                fields.iter().try_for_each(|field| self.skip_at(field.node, cursor, depth))
+                fields.iter().try_for_each(|field| self.walk(field.node, cursor, depth))
             }
+            // The others are plain.
+            _ => Ok(()),
         }
     }
 
@@ -170,10 +213,32 @@ impl Nodes {
                 if keyed {
                     cursor.bytes()?;
                 }
-                self.skip_at(element, cursor, depth)?;
+                self.walk(element, cursor, depth)?;
             }
         }
         Ok(())
+    }
+}
+
+fn plain(node: &Node) -> Option<Plain> {
+    Some(match node {
+        Node::Null => Plain::Bytes(0),
+        Node::Boolean => Plain::Bytes(1),
+        Node::Int(_) | Node::Long(_) | Node::Enum { .. } => Plain::Varint,
+        Node::Float => Plain::Bytes(4),
+        Node::Double => Plain::Bytes(8),
+        Node::Bytes | Node::Text { .. } | Node::Decimal(DecimalType { size: None, .. }) => Plain::Prefixed,
+        Node::Fixed { bytes } | Node::Decimal(DecimalType { size: Some(bytes), .. }) => Plain::Bytes(*bytes),
+        Node::Array(_) | Node::Map(_) | Node::Union(_) | Node::Record { .. } => return None,
+    })
+}
+
+#[inline]
+fn skip_plain(plain: Plain, cursor: &mut Cursor<'_>) -> Result<(), Malformed> {
+    match plain {
+        Plain::Bytes(bytes) => cursor.take(bytes).map(drop),
+        Plain::Varint => cursor.long().map(drop),
+        Plain::Prefixed => cursor.bytes().map(drop),
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn parse(json: &Value) -> Result<Parsed, Vec<String>> {
     }
     if parser.problems.is_empty() {
         let type_names = parser.named.into_iter().map(|(name, id)| (id, name)).collect();
-        Ok(Parsed { nodes: Nodes(parser.nodes.into()), items, definitions: parser.definitions, type_names })
+        Ok(Parsed { nodes: Nodes::new(parser.nodes), items, definitions: parser.definitions, type_names })
     } else {
         Err(parser.problems)
     }

@@ -29,11 +29,14 @@ pub(crate) struct Program {
     positions: Box<[Option<usize>]>,
 }
 
+/// The start of a value that was not walked to.
+const UNREAD: usize = usize::MAX;
+
 /// Where an item's value comes from.
 #[derive(Debug, Clone)]
 enum Slot {
     /// From the record.
-    Read { position: usize },
+    Read { position: usize, node: NodeId },
     /// The current version's default, in its Avro form: the writer's version lacks the item.
     Default { latest: Schema, node: NodeId, body: Box<[u8]> },
 }
@@ -44,7 +47,7 @@ impl Program {
             filter.items.iter().map(|item| slot(item, writer, latest)).collect::<Result<_, _>>()?;
         let mut positions = Vec::new();
         for (index, slot) in slots.iter().enumerate() {
-            if let Slot::Read { position } = slot {
+            if let Slot::Read { position, .. } = slot {
                 if positions.len() <= *position {
                     positions.resize(position + 1, None);
                 }
@@ -63,15 +66,15 @@ impl Program {
             nodes,
             cursor: Cursor::new(body),
             next: 0,
-            found: [const { None }; FILTER_ITEMS_MAX],
+            starts: [UNREAD; FILTER_ITEMS_MAX],
         };
         row.test(&self.test)
     }
 }
 
 fn slot(item: &ItemName, writer: &Schema, latest: &Schema) -> Result<Slot, NoDefault> {
-    if let Some((position, _)) = writer.nodes().item(item.as_str()) {
-        return Ok(Slot::Read { position });
+    if let Some((position, node)) = writer.nodes().item(item.as_str()) {
+        return Ok(Slot::Read { position, node });
     }
     let missing = || NoDefault { item: item.clone() };
     let (position, node) = latest.nodes().item(item.as_str()).ok_or_else(missing)?;
@@ -101,7 +104,8 @@ struct Row<'a> {
     cursor: Cursor<'a>,
     /// The writer's item that the cursor stands before.
     next: usize,
-    found: [Option<Value<'a>>; FILTER_ITEMS_MAX],
+    /// Where each slot's value starts in the body.
+    starts: [usize; FILTER_ITEMS_MAX],
 }
 
 impl<'a> Row<'a> {
@@ -145,41 +149,35 @@ impl<'a> Row<'a> {
     }
 
     fn item(&mut self, item: usize) -> Result<Value<'a>, Malformed> {
-        if let Some(Some(value)) = self.found.get(item) {
-            return Ok(*value);
-        }
         match self.program.slots.get(item) {
-            Some(Slot::Read { position }) => self.read_to(*position)?,
-            Some(Slot::Default { latest, node, body }) => {
-                let value = read(latest.nodes(), *node, &mut Cursor::new(body))?;
-                self.note(item, value);
+            Some(Slot::Read { position, node }) => {
+                self.walk_to(*position)?;
+                match self.starts.get(item) {
+                    Some(start) if *start != UNREAD => {
+                        read(self.nodes, *node, &mut self.cursor.moved_to(*start))
+                    }
+                    _ => Ok(Value::Null),
+                }
             }
-            None => {}
+            Some(Slot::Default { latest, node, body }) => read(latest.nodes(), *node, &mut Cursor::new(body)),
+            None => Ok(Value::Null),
         }
-        Ok(self.found.get(item).copied().flatten().unwrap_or(Value::Null))
     }
 
-    /// Walks on up to and over an item, noting what is needed on the way.
-    fn read_to(&mut self, position: usize) -> Result<(), Malformed> {
+    /// Walks on up to and over an item, noting where the needed ones start on the way.
+    fn walk_to(&mut self, position: usize) -> Result<(), Malformed> {
         let fields = self.nodes.items();
         while self.next <= position {
             let Some(field) = fields.get(self.next) else { break };
-            match self.program.positions.get(self.next) {
-                Some(Some(slot)) => {
-                    let value = read(self.nodes, field.node, &mut self.cursor)?;
-                    self.note(*slot, value);
-                }
-                _ => self.nodes.skip(field.node, &mut self.cursor)?,
+            if let Some(Some(slot)) = self.program.positions.get(self.next)
+                && let Some(start) = self.starts.get_mut(*slot)
+            {
+                *start = self.cursor.at();
             }
+            self.nodes.skip(field.node, &mut self.cursor)?;
             self.next += 1;
         }
         Ok(())
-    }
-
-    fn note(&mut self, slot: usize, value: Value<'a>) {
-        if let Some(place) = self.found.get_mut(slot) {
-            *place = Some(value);
-        }
     }
 }
 

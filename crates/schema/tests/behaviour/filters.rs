@@ -185,3 +185,19 @@ fn a_filter_reads_no_further_than_the_items_that_decide_it() {
     assert!(plan("id == 'x' || ratio > 0.0", &schema, &schema).matches(cut).unwrap());
     assert!(plan("ratio > 0.0", &schema, &schema).matches(cut).is_err());
 }
+
+#[test]
+fn instants_of_different_fractions_compare_as_instants() {
+    let text = r#"{"type": "record", "name": "Row", "fields": [
+        {"name": "id", "type": {"type": "long", "logicalType": "timestamp-millis"}, "title_zh": "起", "data_type": "T", "level": 1, "sharing": "conditional"},
+        {"name": "until", "type": {"type": "long", "logicalType": "timestamp-micros"}, "title_zh": "止", "data_type": "T", "level": 1, "sharing": "conditional"}]}"#;
+    let schema = Schema::parse(text).unwrap();
+    let body = |millis, micros| {
+        let fields = [("id", Value::TimestampMillis(millis)), ("until", Value::TimestampMicros(micros))];
+        let record = Value::Record(fields.map(|(name, value)| (name.to_owned(), value)).to_vec());
+        avro::encode(&apache_avro::Schema::parse_str(text).unwrap(), record)
+    };
+    assert!(plan("id == until", &schema, &schema).matches(&body(1_500, 1_500_000)).unwrap());
+    assert!(plan("id < until", &schema, &schema).matches(&body(1_500, 1_500_001)).unwrap());
+    assert!(plan("id > until", &schema, &schema).matches(&body(-1, -1_001)).unwrap());
+}
