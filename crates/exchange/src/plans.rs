@@ -188,6 +188,7 @@ impl Scratches {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut scratch = kept.unwrap_or_default();
         let done = work(&mut scratch);
+        scratch.trim();
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < SCRATCHES_MAX {
             kept.push(scratch);

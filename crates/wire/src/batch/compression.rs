@@ -81,8 +81,8 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Gives back what grew too large.
-    pub(super) fn trim(&mut self) {
+    /// Gives back what grew too large. A rewrite does so itself; after [`Batch::records`] it is for the caller.
+    pub fn trim(&mut self) {
         for buffer in [
             &mut self.decompressor.out,
             &mut self.compressor.out,
