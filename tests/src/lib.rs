@@ -1,1 +1,16 @@
-//! End-to-end tests: what they share.
+//! What the end-to-end tests share: a hub in a folder of its own, run as the program it is, and clients of it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "test support: what goes wrong ends the test"
+)]
+
+mod hub;
+mod person;
+
+pub use hub::{Hub, repository};
+pub use person::{citizen, person};

@@ -1,0 +1,258 @@
+//! A hub, and everything that is done to it from outside.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use tempfile::TempDir;
+
+/// The systems of the demonstration's directory that the tests use.
+const SYSTEMS: [&str; 5] = ["population-register", "hall-yuzhong", "hall-jiangbei", "bank-supervisor", "civil-affairs"];
+
+/// A hub with the demonstration's directory, in a folder of its own, as the program that users run.
+pub struct Hub {
+    folder: TempDir,
+    kafka: u16,
+    http: u16,
+    process: Option<Child>,
+}
+
+/// The repository's root.
+#[must_use]
+pub fn repository() -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).canonicalize().unwrap()
+}
+
+/// The program, beside this test's own binary.
+fn program() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let program = own.parent().and_then(Path::parent).unwrap().join("shuniu");
+    assert!(program.exists(), "build the program first: cargo build --package shuniu");
+    program
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Hub {
+    /// Makes the folder, authority, certificates and directory, and starts the hub.
+    #[must_use]
+    pub fn start() -> Self {
+        let mut hub = Self::prepare(tempfile::tempdir().unwrap());
+        hub.restart();
+        hub
+    }
+
+    /// As [`Hub::start`], in a folder made by the caller, without starting it.
+    #[must_use]
+    pub fn prepare(folder: TempDir) -> Self {
+        let hub = Self { folder, kafka: free_port(), http: free_port(), process: None };
+        hub.run(&["ca", "init"]);
+        hub.run(&["ca", "issue-hub", "--name", "localhost", "--ip", "127.0.0.1"]);
+        for system in SYSTEMS {
+            hub.run(&["ca", "issue-system", system]);
+        }
+        let directory = std::fs::read_to_string(repository().join("config/directory.toml")).unwrap();
+        hub.apply(&directory);
+        let config = format!(
+            "[hub]\ndata_folder = \"{}\"\n[gateway]\nlisten = \"127.0.0.1:{}\"\nport = {}\n\
+             [api]\nlisten = \"127.0.0.1:{}\"\nhealth_listen = \"127.0.0.1:{}\"\n",
+            hub.folder().display(),
+            hub.kafka,
+            hub.kafka,
+            hub.http,
+            free_port(),
+        );
+        std::fs::write(hub.folder().join("hub.toml"), config).unwrap();
+        hub
+    }
+
+    /// The data folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The port of the Kafka door.
+    #[must_use]
+    pub fn kafka_port(&self) -> u16 {
+        self.kafka
+    }
+
+    /// Where clients begin.
+    #[must_use]
+    pub fn bootstrap(&self) -> String {
+        format!("localhost:{}", self.kafka)
+    }
+
+    /// The schema registry's address.
+    #[must_use]
+    pub fn registry(&self) -> String {
+        format!("https://localhost:{}/registry", self.http)
+    }
+
+    /// Runs a subcommand on the data folder, which must succeed; gives its output.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {error}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs a subcommand on the data folder.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        Command::new(program()).args(arguments).arg("--data").arg(self.folder()).output().unwrap()
+    }
+
+    /// Applies a directory file, given as text.
+    pub fn apply(&self, directory: &str) -> String {
+        let schemas = format!("\"{}/schemas/", repository().display());
+        let path = self.folder().join("directory.toml");
+        std::fs::write(&path, directory.replace("\"../schemas/", &schemas)).unwrap();
+        self.run(&["directory", "apply", path.to_str().unwrap()])
+    }
+
+    /// Starts the hub and waits until it serves.
+    pub fn restart(&mut self) {
+        self.process = Some(self.spawn());
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !self.serves() {
+            assert!(Instant::now() < deadline, "the hub does not start:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Starts a hub process on the folder without waiting. Its log goes to `hub.log`.
+    #[must_use]
+    pub fn spawn(&self) -> Child {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.folder().join("hub.log")).unwrap();
+        Command::new(program())
+            .args(["hub", "--config"])
+            .arg(self.folder().join("hub.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap()
+    }
+
+    /// Whether the registry answers and names every topic: the hub makes them after it starts.
+    fn serves(&self) -> bool {
+        let made = self.curl("hall-yuzhong", "/subjects").contains("population-value");
+        made && self.log().matches("a topic was made resource=").count() >= 7
+    }
+
+    /// What the hub logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder().join("hub.log")).unwrap_or_default()
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn stop(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        Command::new("kill").arg(process.id().to_string()).status().unwrap();
+        let status = process.wait().unwrap();
+        assert!(status.success(), "the hub ended with {status}:\n{}", self.log());
+    }
+
+    /// The certificate and key of a system, and the authority.
+    #[must_use]
+    pub fn certificate(&self, system: &str) -> (PathBuf, PathBuf, PathBuf) {
+        let ca = self.folder().join("ca");
+        (ca.join("systems").join(format!("{system}.pem")), ca.join("systems").join(format!("{system}.key")), ca.join("ca.pem"))
+    }
+
+    /// An rdkafka configuration for a system.
+    #[must_use]
+    pub fn client(&self, system: &str) -> ClientConfig {
+        let (certificate, key, authority) = self.certificate(system);
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", self.bootstrap())
+            .set("security.protocol", "ssl")
+            .set("ssl.ca.location", authority.to_str().unwrap())
+            .set("ssl.certificate.location", certificate.to_str().unwrap())
+            .set("ssl.key.location", key.to_str().unwrap())
+            .set("topic.metadata.refresh.interval.ms", "1000")
+            .set("reconnect.backoff.max.ms", "500");
+        config
+    }
+
+    /// kcat with a system's certificate: standard output and standard error, one after the other.
+    #[must_use]
+    pub fn kcat(&self, system: &str, arguments: &[&str]) -> String {
+        let (certificate, key, authority) = self.certificate(system);
+        let output = Command::new("kcat")
+            .args(["-b", &self.bootstrap(), "-X", "security.protocol=ssl"])
+            .args(["-X", &format!("ssl.ca.location={}", authority.display())])
+            .args(["-X", &format!("ssl.certificate.location={}", certificate.display())])
+            .args(["-X", &format!("ssl.key.location={}", key.display())])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    }
+
+    /// A GET from the registry with a system's certificate; empty when there is no answer.
+    #[must_use]
+    pub fn curl(&self, system: &str, path: &str) -> String {
+        let (certificate, key, authority) = self.certificate(system);
+        let output = Command::new("curl")
+            .args(["--silent", "--max-time", "5", "--cacert"])
+            .arg(authority)
+            .arg("--cert")
+            .arg(certificate)
+            .arg("--key")
+            .arg(key)
+            .arg(format!("{}{path}", self.registry()))
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The id of the newest schema of a resource, as a system sees it.
+    #[must_use]
+    pub fn schema_id(&self, system: &str, resource: &str) -> u32 {
+        let answer = self.curl(system, &format!("/subjects/{resource}-value/versions/latest"));
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        u32::try_from(answer["id"].as_u64().unwrap()).unwrap()
+    }
+
+    /// Runs a Python script of `tests/clients` in the environment with confluent-kafka; it must end with 0.
+    pub fn python(&self, script: &str, arguments: &[&str]) -> String {
+        let root = repository();
+        let output = Command::new(root.join(".cache/venv/bin/python"))
+            .arg(root.join("tests/clients").join(script))
+            .args([self.bootstrap(), self.registry(), self.folder().join("ca").display().to_string()])
+            .args(arguments)
+            .output()
+            .unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{script}: {out}{err}");
+        out.into_owned()
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("--- the hub's log ---\n{}", self.log());
+        }
+    }
+}
+
