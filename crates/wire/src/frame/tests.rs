@@ -356,3 +356,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn all_topics_as_librdkafka_asks_for_them_are_all_topics() {
+    for (version, flags) in [(9, &[1, 0, 1][..]), (10, &[1, 0, 1]), (11, &[1, 1]), (12, &[1, 1])] {
+        let header = RequestHeader { api_key: 3, api_version: version, correlation_id: 1, client_id: None };
+        for placeholder in [1, 4] {
+            let body = [&vec![0; placeholder][..], flags, &[0]].concat();
+            let Request::Metadata(request) = decode_request(&header, Bytes::from(body)).unwrap() else {
+                panic!("not metadata")
+            };
+            assert_eq!(request.topics, None);
+            assert!(request.allow_auto_topic_creation && request.include_topic_authorized_operations);
+        }
+    }
+}
