@@ -74,6 +74,17 @@ impl Commits {
         answered
     }
 
+    /// Resolves when everything submitted before is stored or refused; `None` if nothing is on its way.
+    pub(crate) fn settled(&self) -> Option<oneshot::Receiver<Result<(), NotStored>>> {
+        let mut queue = hold(&self.queue);
+        if !queue.running {
+            return None;
+        }
+        let (answer, answered) = oneshot::channel();
+        queue.waiting.push(Commit { rows: Vec::new(), answer });
+        Some(answered)
+    }
+
     async fn work_off(&self) {
         loop {
             let waiting = {
@@ -92,18 +103,24 @@ impl Commits {
                 rows.extend(commit.rows);
                 answers.push(commit.answer);
             }
-            let stored = self.database.commit(&rows).await.map_err(|error| {
-                tracing::error!(%error, "committed offsets cannot be stored; none was acknowledged");
-                NotStored::Storage
-            });
-            if stored.is_ok() {
-                self.groups.committed(rows);
-            }
+            let stored = self.store(rows).await;
             for answer in answers {
                 // Whoever is gone asks again.
                 drop(answer.send(stored.clone()));
             }
         }
+    }
+
+    async fn store(&self, rows: Vec<CommittedRow>) -> Result<(), NotStored> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.database.commit(&rows).await {
+            tracing::error!(%error, "committed offsets cannot be stored; none was acknowledged");
+            return Err(NotStored::Storage);
+        }
+        self.groups.committed(rows);
+        Ok(())
     }
 
     /// Takes nothing more, and returns when what was taken is done.

@@ -170,7 +170,7 @@ impl Connection for Local {
             Request::Heartbeat(request) => ready(core.groups.heartbeat(&request)),
             Request::LeaveGroup(request) => ready(core.groups.leave(request)),
             Request::OffsetCommit(request) => answered(serve::offsets::commit(&core, request)),
-            Request::OffsetFetch(request) => ready(serve::offsets::fetch(&core, request)),
+            Request::OffsetFetch(request) => answered(serve::offsets::fetch(&core, request)),
         }
     }
 }

@@ -84,8 +84,25 @@ pub(crate) fn commit(
     }
 }
 
+/// Answers after the commits that were submitted before. Whoever takes a partition over may otherwise be told an offset
+/// from before its former owner's last commit, and consume again what that one was acknowledged.
+pub(crate) fn fetch(
+    core: &Arc<Core>,
+    request: OffsetFetchRequest,
+) -> impl Future<Output = Result<OffsetFetchResponse, UpstreamError>> + Send + 'static {
+    let settled = core.commits.settled();
+    let core = Arc::clone(core);
+    async move {
+        if let Some(settled) = settled {
+            // What could not be stored was not acknowledged, and does not matter here.
+            drop(settled.await.map_err(|_| UpstreamError::Closed)?);
+        }
+        Ok(fetch_now(&core, request))
+    }
+}
+
 /// Answers the single group's form where no list of groups is given, the list's form otherwise.
-pub(crate) fn fetch(core: &Arc<Core>, request: OffsetFetchRequest) -> OffsetFetchResponse {
+fn fetch_now(core: &Arc<Core>, request: OffsetFetchRequest) -> OffsetFetchResponse {
     if request.groups.is_empty() {
         let asked = request
             .topics

@@ -214,6 +214,32 @@ async fn p4_a_torn_tail_is_cut_at_every_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn p4_what_lies_beyond_a_torn_batch_never_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Hub::open(folder.path()).await;
+    hub.create("t", 1, &[]).await;
+    hub.produce("t", 0, batch(1, 0, 0)).await;
+    hub.engine.close().await;
+    drop(hub);
+    let log = partition_folder(folder.path(), "t", 0).join("00000000000000000000-0.log");
+    // The power went while two batches were on their way: the second reached the disk, the first did not.
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes.extend(vec![0; batch(1, 0, 1).len()]);
+    let mut beyond = Batch::of(&["never acknowledged"]).bytes().to_vec();
+    beyond[..8].copy_from_slice(&4_i64.to_be_bytes());
+    bytes.extend(beyond);
+    std::fs::write(&log, &bytes).unwrap();
+    for records in [2, 4] {
+        let hub = Hub::open(folder.path()).await;
+        assert_eq!(hub.records("t", 0, 0).await.len(), records);
+        if records == 2 {
+            assert_eq!(hub.produce("t", 0, batch(1, 0, 1)).await.base_offset, 2);
+        }
+        hub.engine.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn damage_in_a_closed_segment_is_named_and_nothing_is_cut() {
     let folder = tempfile::tempdir().unwrap();
     let hub = Hub::open(folder.path()).await;

@@ -266,6 +266,18 @@ async fn p4_committed_offsets_survive_reopening() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn p4_who_asks_for_an_offset_hears_of_commits_on_their_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = hub(folder.path()).await;
+    let member = alone(&hub).await;
+    for offset in 1..50 {
+        // Both are submitted in this order before either is answered.
+        let (code, committed) = tokio::join!(member.commit("t", 0, offset), member.committed("t", 0));
+        assert_eq!((code, committed), (0, offset));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_join_that_waits_is_not_lost_when_its_caller_goes_away() {
     let folder = tempfile::tempdir().unwrap();
     let hub = hub(folder.path()).await;
