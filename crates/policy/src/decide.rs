@@ -63,7 +63,7 @@ pub fn decide(
         }
         Action::Publish { resource } => {
             let resource = known(snapshot, resource)?;
-            if resource.publishing_system != system.id || resource.provider != system.organisation {
+            if !publishes(system, resource) {
                 return Err(Denial::not_publishing(&system.id, &resource.name));
             }
             Ok(Permit::Publish(PublishPermit {
@@ -74,6 +74,11 @@ pub fn decide(
         }
         Action::Administer => Err(Denial::not_administrator(&system.id)),
     }
+}
+
+/// A system that has moved to another organisation publishes for the provider no longer.
+fn publishes(system: &System, resource: &Resource) -> bool {
+    resource.publishing_system == system.id && resource.provider == system.organisation
 }
 
 fn known<'a>(snapshot: &'a Snapshot, name: &ResourceName) -> Result<&'a Arc<Resource>, Denial> {
@@ -88,16 +93,14 @@ fn grant<'a>(
     mode: Mode,
     now: Timestamp,
 ) -> Result<&'a Arc<Grant>, Denial> {
-    let held = snapshot.grant(&system.id, &resource.name);
-    let Some(grant) = held else {
-        // The publishing system reads its own topic back to rebuild what it last sent.
-        if resource.publishing_system == system.id && mode == Mode::Subscribe {
-            return snapshot
-                .recovery(&resource.name)
-                .ok_or_else(|| Denial::no_grant(&system.id, &resource.name));
-        }
-        return Err(Denial::no_grant(&system.id, &resource.name));
-    };
+    // The publishing system reads its own topic back to rebuild what it last sent, whatever grant it held besides: a
+    // revoked one must not keep it from sending again.
+    if mode == Mode::Subscribe && publishes(system, resource) {
+        return snapshot.recovery(&resource.name).ok_or_else(|| Denial::no_grant(&system.id, &resource.name));
+    }
+    let grant = snapshot
+        .grant(&system.id, &resource.name)
+        .ok_or_else(|| Denial::no_grant(&system.id, &resource.name))?;
     match grant.state {
         GrantState::Revoked => return Err(Denial::revoked(&grant.id)),
         GrantState::Suspended => return Err(Denial::suspended(&grant.id)),
