@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use shuniu_model::SystemId;
+use shuniu_model::{SystemId, Timestamp};
 use shuniu_policy::Principal;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -17,6 +17,8 @@ pub struct Caller {
     pub system: SystemId,
     /// The certificate's serial number, lower-case hex without leading zeros.
     pub certificate: String,
+    /// When the certificate ends, exclusive.
+    pub ends_at: Timestamp,
     /// Where the connection comes from.
     pub source: SocketAddr,
 }
@@ -56,7 +58,10 @@ impl Caller {
         if uris.next() != Some(system.as_str()) || uris.next().is_some() {
             return Err(UnknownCaller("its common name and its URI do not agree"));
         }
-        Ok(Self { system, certificate: serial(certificate.raw_serial()), source })
+        // `notAfter` is the last second in which it is good.
+        let last_second = certificate.validity().not_after.timestamp();
+        let ends_at = Timestamp::from_micros(last_second.saturating_add(1).saturating_mul(1_000_000));
+        Ok(Self { system, certificate: serial(certificate.raw_serial()), ends_at, source })
     }
 
     pub(crate) fn principal(&self) -> Principal {

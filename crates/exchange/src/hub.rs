@@ -19,6 +19,9 @@ use crate::plans::Plans;
 use crate::policy_watch::{PolicyWatch, Stale};
 use crate::recorded::Withdrawn;
 
+/// The code of a connection whose certificate has ended since it was let in.
+const CERTIFICATE_EXPIRED: &str = "certificate-expired";
+
 /// Bounds of the exchange.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -108,7 +111,7 @@ impl Hub {
         }
     }
 
-    /// Resolves when the caller itself is good no longer.
+    /// Resolves when the caller itself is good no longer: certificate revoked or over, or system gone.
     pub(crate) async fn caller_withdrawn(&self, caller: &Caller) -> Withdrawn {
         let mut changes = self.policy.changes();
         loop {
@@ -120,8 +123,18 @@ impl Hub {
                 return Withdrawn { code: shuniu_policy::Code::UnknownSystem.as_str() };
             }
             drop(snapshot);
-            if changes.changed().await.is_err() {
-                std::future::pending::<()>().await;
+            let now = self.policy.now();
+            if now >= caller.ends_at {
+                return Withdrawn { code: CERTIFICATE_EXPIRED };
+            }
+            tokio::select! {
+                changed = changes.changed() => {
+                    if changed.is_err() {
+                        // The follower ended: the hub is shutting down, and the doors close by themselves.
+                        std::future::pending::<()>().await;
+                    }
+                }
+                () = tokio::time::sleep(until(now, caller.ends_at)) => {}
             }
         }
     }

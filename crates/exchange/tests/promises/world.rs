@@ -233,7 +233,13 @@ pub(crate) fn seen(data: &PartitionData) -> Vec<Seen> {
 
 pub(crate) fn caller(system: &str) -> Caller {
     let source: SocketAddr = "127.0.0.1:4000".parse().unwrap();
-    Caller { system: SystemId::parse(system).unwrap(), certificate: format!("{:x}", system.len()), source }
+    let ends_at = Timestamp::from_micros(i64::MAX);
+    Caller {
+        system: SystemId::parse(system).unwrap(),
+        certificate: format!("{:x}", system.len()),
+        ends_at,
+        source,
+    }
 }
 
 fn topic(resource: &str) -> TopicName {
