@@ -30,6 +30,7 @@ pub use exchange::{Exchange, Parts};
 pub use hub::Settings;
 pub use keyring::{KeyRing, KeyUnavailable};
 pub use policy_watch::{FixedPolicy, PolicyError, PolicyWatch, Stale};
+pub use publish::Submitted;
 pub use recorded::{Recorded, Withdrawn};
 pub use registry::{RegisteredSchema, Registry};
 pub use session::{Closed, Session};

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shuniu_broker::Connection;
+use shuniu_broker::{BoxFuture, Connection, UpstreamError};
 use shuniu_ledger::SubjectKey;
 use shuniu_model::Resource;
 use shuniu_policy::PublishPermit;
+use shuniu_wire::Response;
 use shuniu_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use shuniu_wire::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
@@ -23,17 +24,57 @@ use crate::session::Closed;
 /// A refused batch names this many of its broken records at most.
 pub(crate) const RECORD_ERRORS_MAX: usize = 100;
 
-/// Publishes for a caller: checks, appends, records, answers. A refused batch is refused whole, and the answer says
-/// which of its records broke which rule.
-pub(crate) async fn produce(
+/// Records that are on their way into the record store, and what is to be answered once they are there. The order of
+/// submitting is the order in which they are appended; the answers may be waited for at leisure.
+pub struct Submitted {
+    hub: Arc<Hub>,
+    caller: Caller,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Nothing was appended.
+    Answered(ProduceResponse),
+    UnderWay {
+        asked: Vec<Asked>,
+        appended: BoxFuture<'static, Result<Response, UpstreamError>>,
+    },
+}
+
+impl Submitted {
+    /// Waits until the records are durable and recorded.
+    ///
+    /// # Errors
+    /// [`Closed`] when the record store gives no answer: the client does not know then, and sends again.
+    pub async fn answer(self) -> Result<ProduceResponse, Closed> {
+        let Self { hub, caller, stage } = self;
+        match stage {
+            Stage::Answered(response) => Ok(response),
+            Stage::UnderWay { asked, appended } => {
+                let response = appended.await.map_err(|error| Closed::upstream("produce", &error))?;
+                let appended = ProduceResponse::try_from(response)
+                    .map_err(|other| Closed::mismatch("produce", &other))?;
+                finish(&hub, &caller, asked, appended).await
+            }
+        }
+    }
+}
+
+/// Publishes for a caller: checks and appends; the answer records and answers. A refused batch is refused whole, and
+/// the answer says which of its records broke which rule.
+pub(crate) async fn submit(
     hub: &Arc<Hub>,
     caller: &Caller,
     connection: &dyn Connection,
     request: ProduceRequest,
-) -> Result<ProduceResponse, Closed> {
+) -> Result<Submitted, Closed> {
+    let submitted = |stage| Submitted { hub: Arc::clone(hub), caller: caller.clone(), stage };
     let access = match hub.access(caller).await {
         Ok(access) => access,
-        Err(stale) => return Ok(all_failed(&request, ResponseError::KafkaStorageError, &stale.to_string())),
+        Err(stale) => {
+            let failed = all_failed(&request, ResponseError::KafkaStorageError, &stale.to_string());
+            return Ok(submitted(Stage::Answered(failed)));
+        }
     };
     let mut asked = Vec::new();
     for topic in request.topic_data {
@@ -56,16 +97,11 @@ pub(crate) async fn produce(
     for topic in &asked {
         topic.note_refusals(hub, caller);
     }
-    let upstream = upstream_request(&asked, request.timeout_ms);
-    let appended = match upstream {
-        None => ProduceResponse::default(),
-        Some(upstream) => {
-            let response = connection.call(upstream.into()).await;
-            ProduceResponse::try_from(response.map_err(|error| Closed::upstream("produce", &error))?)
-                .map_err(|other| Closed::mismatch("produce", &other))?
-        }
-    };
-    finish(hub, caller, asked, appended).await
+    Ok(submitted(match upstream_request(&asked, request.timeout_ms) {
+        None => Stage::Answered(finish(hub, caller, asked, ProduceResponse::default()).await?),
+        // Submitted when `call` returns, before anybody waits for it.
+        Some(upstream) => Stage::UnderWay { asked, appended: connection.call(upstream.into()) },
+    }))
 }
 
 /// One topic of the request.

@@ -12,6 +12,7 @@ use shuniu_wire::{ApiKey, Request, Response};
 use crate::caller::Caller;
 use crate::group::{Groups, InvalidGroupId};
 use crate::hub::Hub;
+use crate::publish::Submitted;
 use crate::recorded::{Recorded, Withdrawn};
 use crate::{metadata, offsets, publish, read, record};
 
@@ -60,7 +61,13 @@ impl Session {
 
     /// Checks every record, appends, records, and answers. `acks` 0 and transactional ids are the door's to refuse.
     pub async fn produce(&self, request: ProduceRequest) -> Result<ProduceResponse, Closed> {
-        publish::produce(&self.hub, &self.caller, self.upstream.as_ref(), request).await
+        self.submit(request).await?.answer().await
+    }
+
+    /// As [`Self::produce`], but returns once the records are on their way: the next request may be submitted before
+    /// this one is answered, and is appended after it.
+    pub async fn submit(&self, request: ProduceRequest) -> Result<Submitted, Closed> {
+        publish::submit(&self.hub, &self.caller, self.upstream.as_ref(), request).await
     }
 
     /// Reads, projects and records. The answer is the whole frame for the wire: length, header, body.
@@ -132,7 +139,7 @@ impl Session {
         self.hub.refused_at_door(&self.caller, api, code, detail);
     }
 
-    /// Resolves when the caller itself is no longer good (certificate revoked, system gone): the door resets the
+    /// Resolves when the caller itself is no longer good (certificate revoked or over, system gone): the door resets the
     /// connection.
     pub async fn withdrawn(&self) -> Withdrawn {
         self.hub.caller_withdrawn(&self.caller).await
