@@ -6,15 +6,26 @@ mod coordinator;
 mod direct;
 mod fetch;
 mod metadata;
-mod produce;
+pub(crate) mod produce;
 
 use bytes::Bytes;
 use shuniu_exchange::{Closed, Recorded, Session};
+use shuniu_wire::messages::ProduceRequest;
 use shuniu_wire::{
     FrameError, Request, RequestHeader, Response, decode_request, encode_response, request_header,
 };
 
 use crate::door::Options;
+
+/// A request that the table has.
+pub(crate) enum Asked {
+    /// Answered by the table itself.
+    ApiVersions(RequestHeader),
+    /// Answered by [`produce::Submitted::answer`], while later requests are taken already.
+    Produce(RequestHeader, ProduceRequest),
+    /// Answered by [`answer`].
+    Other(RequestHeader, Request),
+}
 
 /// What goes back to the client.
 pub(crate) enum Answer {
@@ -24,31 +35,44 @@ pub(crate) enum Answer {
     Recorded(Recorded),
 }
 
-/// Answers a frame, or says why the connection ends.
-pub(crate) async fn answer(session: &Session, mut frame: Bytes, options: &Options) -> Result<Answer, String> {
+/// Reads a frame, or says why the connection ends.
+pub(crate) fn parse(session: &Session, mut frame: Bytes) -> Result<Asked, String> {
     let header = request_header(&mut frame).map_err(|error| refuse(session, None, &error))?;
     if shuniu_wire::is_api_versions(&header) {
-        return Ok(Answer::Frame(api_versions::answer(&header)));
+        return Ok(Asked::ApiVersions(header));
     }
-    let request = decode_request(&header, frame).map_err(|error| refuse(session, Some(&header), &error))?;
+    match decode_request(&header, frame).map_err(|error| refuse(session, Some(&header), &error))? {
+        Request::Produce(request) => Ok(Asked::Produce(header, request)),
+        request => Ok(Asked::Other(header, request)),
+    }
+}
+
+/// Answers a request, or says why the connection ends.
+pub(crate) async fn answer(session: &Session, asked: Asked, options: &Options) -> Result<Answer, String> {
+    let (header, request) = match asked {
+        Asked::ApiVersions(header) => return Ok(Answer::Frame(api_versions::answer(&header))),
+        Asked::Produce(header, request) => {
+            let submitted = produce::submit(session, request).await?;
+            return submitted.answer(&options.brokers, &header).await.map(Answer::Frame);
+        }
+        Asked::Other(header, request) => (header, request),
+    };
     let version = header.api_version;
     let response = match request {
         Request::Fetch(request) => return fetch::answer(session, request, &header).await,
-        Request::Produce(request) => produce::answer(session, request, options).await?,
         Request::Metadata(request) => metadata::answer(session, request, version, options).await?,
         Request::FindCoordinator(request) => coordinator::answer(session, request, options).await?,
         Request::DescribeCluster(request) => cluster::answer(session, request, options).await?,
         request => direct::answer(session, request).await?,
     };
-    frame_of(version, &header, response)
+    frame_of(&header, response).map(Answer::Frame)
 }
 
-fn frame_of(version: i16, header: &RequestHeader, response: Response) -> Result<Answer, String> {
-    let frame = encode_response(version, header.correlation_id, response).map_err(|error| {
+fn frame_of(header: &RequestHeader, response: Response) -> Result<Bytes, String> {
+    encode_response(header.api_version, header.correlation_id, response).map_err(|error| {
         tracing::error!(%error, "an answer cannot be written");
         error.to_string()
-    })?;
-    Ok(Answer::Frame(frame))
+    })
 }
 
 /// Records the refusal of a frame. The connection ends then, as Kafka ends it.

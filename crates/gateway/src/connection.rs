@@ -1,14 +1,27 @@
-//! One client's connection: a request, its answer, the next request, as Kafka's broker does it.
+//! One client's connection. Answers come in the order of the requests, as Kafka's broker gives them. One request at a
+//! time is worked on, but several Produce requests may wait for their records to be durable.
+
+use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 use shuniu_exchange::{Caller, Recorded, Session, Withdrawn};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::api::{self, Answer};
+use crate::api::{self, Answer, Asked};
+use crate::budget::Budget;
 use crate::door::Options;
-use crate::frames::{self, ReadError};
+use crate::frames::{self, Frame, Frames, ReadError};
+
+/// Kafka's idempotent producers have at most this many requests under way.
+const PRODUCES_WAITING_MAX: usize = 5;
+/// How long a client has to take the goodbye.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
 /// How a connection ended.
 enum End {
@@ -18,89 +31,182 @@ enum End {
     Reset(Withdrawn),
 }
 
-/// Serves a connection until it ends.
-pub(crate) async fn run(
-    mut stream: TlsStream<TcpStream>,
-    session: Session,
-    caller: &Caller,
-    options: &Options,
-    cancel: CancellationToken,
-) {
-    let end = tokio::select! {
-        // A revoked certificate ends the connection whatever it is doing.
-        withdrawn = session.withdrawn() => End::Reset(withdrawn),
-        end = serve(&mut stream, &session, options, &cancel) => end,
-    };
-    match end {
-        End::Closed(reason) => {
-            tracing::debug!(system = %caller.system, source = %caller.source, "a connection ended: {reason}");
-            // The client may be gone: then there is nobody to say goodbye to.
-            drop(tokio::io::AsyncWriteExt::shutdown(&mut stream).await);
-        }
-        End::Reset(withdrawn) => {
-            tracing::info!(system = %caller.system, source = %caller.source, code = withdrawn.code, "a connection is reset");
-            // Without this the kernel would still deliver what it has buffered.
-            if let Err(error) = stream.get_ref().0.set_zero_linger() {
-                tracing::warn!(%error, source = %caller.source, "a connection is closed but not reset");
-            }
-        }
-    }
+/// What a connection is served with.
+pub(crate) struct Serving<'a> {
+    pub(crate) session: Session,
+    pub(crate) caller: &'a Caller,
+    pub(crate) options: &'a Options,
+    pub(crate) budget: Budget,
+    pub(crate) tracker: &'a TaskTracker,
+    pub(crate) cancel: CancellationToken,
 }
 
-async fn serve(
-    stream: &mut TlsStream<TcpStream>,
-    session: &Session,
-    options: &Options,
-    cancel: &CancellationToken,
-) -> End {
-    loop {
-        let frame = tokio::select! {
-            () = cancel.cancelled() => return End::Closed("the hub is shutting down".to_owned()),
-            frame = frames::read(stream, options.produce_bytes_max, options.idle_max) => frame,
+impl Serving<'_> {
+    /// Serves a connection until it ends.
+    pub(crate) async fn run(self, mut stream: TlsStream<TcpStream>) {
+        let (system, source) = (&self.caller.system, self.caller.source);
+        let end = tokio::select! {
+            // A revoked certificate ends the connection whatever it is doing.
+            withdrawn = self.session.withdrawn() => End::Reset(withdrawn),
+            () = self.patience_over() => End::Closed("the hub is shutting down".to_owned()),
+            end = self.serve(&mut stream) => end,
         };
-        let frame = match frame {
-            Ok(frame) => frame,
-            Err(error) => {
-                if let ReadError::Length { .. } = &error {
-                    session.refused(None, "frame-too-long", &error.to_string());
+        match end {
+            End::Closed(reason) => {
+                tracing::debug!(%system, %source, "a connection ended: {reason}");
+                // The client may be gone, or take nothing: then there is nobody to say goodbye to.
+                drop(tokio::time::timeout(GOODBYE_MAX, stream.shutdown()).await);
+            }
+            End::Reset(withdrawn) => {
+                tracing::info!(%system, %source, code = withdrawn.code, "a connection is reset");
+                // Without this the kernel would still deliver what it has buffered.
+                if let Err(error) = stream.get_ref().0.set_zero_linger() {
+                    tracing::warn!(%error, %source, "a connection is closed but not reset");
                 }
-                return End::Closed(error.to_string());
             }
-        };
-        let end = match api::answer(session, frame, options).await {
-            Ok(Answer::Frame(bytes)) => write(stream, bytes, options).await,
-            Ok(Answer::Recorded(recorded)) => write_recorded(stream, recorded, options).await,
-            Err(reason) => Some(End::Closed(reason)),
-        };
-        if let Some(end) = end {
-            return end;
         }
+    }
+
+    /// Resolves when the hub shuts down and has waited for the answer under way.
+    async fn patience_over(&self) {
+        self.cancel.cancelled().await;
+        tokio::time::sleep(self.options.drain_max).await;
+    }
+
+    async fn serve(&self, stream: &mut TlsStream<TcpStream>) -> End {
+        let options = self.options;
+        let mut frames =
+            Frames::new(self.budget.clone(), options.produce_bytes_max, options.idle_max, options.frame_max);
+        let mut waiting = Waiting::default();
+        loop {
+            let frame = tokio::select! {
+                // An answer that is there goes out before another request comes in.
+                biased;
+                answer = waiting.next(), if !waiting.is_empty() => {
+                    match self.send(stream, answer).await {
+                        Ok(()) => continue,
+                        Err(end) => return end,
+                    }
+                }
+                () = self.cancel.cancelled() => Err("the hub is shutting down".to_owned()),
+                frame = frames.next(stream), if !waiting.is_full() => frame.map_err(|error| self.unread(&error)),
+            };
+            if let Err(end) = self.handle(stream, frame, &mut waiting).await {
+                return end;
+            }
+        }
+    }
+
+    /// Takes one request. All but Produce wait until what came before them is answered.
+    async fn handle(
+        &self,
+        stream: &mut TlsStream<TcpStream>,
+        frame: Result<Frame, String>,
+        waiting: &mut Waiting,
+    ) -> Result<(), End> {
+        let (asked, share) = match frame {
+            Ok(frame) => (api::parse(&self.session, frame.bytes), frame.share),
+            Err(reason) => (Err(reason), None),
+        };
+        let answer = match asked {
+            Ok(Asked::Produce(header, request)) => {
+                let submitted = api::produce::submit(&self.session, request).await;
+                submitted.map(|submitted| {
+                    let brokers = self.options.brokers.clone();
+                    // On a task of its own: what was appended is recorded also when the client is gone by then.
+                    waiting.push(self.tracker.spawn(async move {
+                        let answer = submitted.answer(&brokers, &header).await;
+                        drop(share);
+                        answer
+                    }));
+                    None
+                })
+            }
+            Ok(asked) => {
+                self.drain(stream, waiting).await?;
+                api::answer(&self.session, asked, self.options).await.map(Some)
+            }
+            Err(reason) => Err(reason),
+        };
+        match answer {
+            Ok(None) => Ok(()),
+            Ok(Some(Answer::Frame(bytes))) => self.write(stream, bytes).await,
+            Ok(Some(Answer::Recorded(recorded))) => self.write_recorded(stream, recorded).await,
+            Err(reason) => {
+                self.drain(stream, waiting).await?;
+                Err(End::Closed(reason))
+            }
+        }
+    }
+
+    /// Sends the answers that are due, in their order.
+    async fn drain(&self, stream: &mut TlsStream<TcpStream>, waiting: &mut Waiting) -> Result<(), End> {
+        while !waiting.is_empty() {
+            let answer = waiting.next().await;
+            self.send(stream, answer).await?;
+        }
+        Ok(())
+    }
+
+    fn unread(&self, error: &ReadError) -> String {
+        if let ReadError::Length { .. } = error {
+            self.session.refused(None, "frame-too-long", &error.to_string());
+        }
+        error.to_string()
+    }
+
+    async fn send(
+        &self,
+        stream: &mut TlsStream<TcpStream>,
+        answer: Result<Bytes, String>,
+    ) -> Result<(), End> {
+        self.write(stream, answer.map_err(End::Closed)?).await
+    }
+
+    async fn write(&self, stream: &mut TlsStream<TcpStream>, bytes: Bytes) -> Result<(), End> {
+        let written = frames::write(stream, bytes, self.options.write_max).await;
+        written.map_err(|error| End::Closed(format!("an answer cannot be written: {error}")))
+    }
+
+    /// Writes a response with records: the permission is looked at before each chunk, and while a chunk waits for the
+    /// client to take it.
+    async fn write_recorded(
+        &self,
+        stream: &mut TlsStream<TcpStream>,
+        mut recorded: Recorded,
+    ) -> Result<(), End> {
+        while let Some(chunk) = recorded.next_chunk().await.map_err(End::Reset)? {
+            tokio::select! {
+                withdrawn = recorded.withdrawn() => return Err(End::Reset(withdrawn)),
+                written = self.write(stream, chunk) => written?,
+            }
+        }
+        Ok(())
     }
 }
 
-async fn write(stream: &mut TlsStream<TcpStream>, bytes: Bytes, options: &Options) -> Option<End> {
-    frames::write(stream, bytes, options.write_max).await.err().map(|error| End::Closed(error.to_string()))
-}
+/// Produce requests that wait for their answers, in their order.
+#[derive(Default)]
+struct Waiting(VecDeque<JoinHandle<Result<Bytes, String>>>);
 
-/// Writes a response with records: the permission is looked at before each chunk, and while a chunk waits for the
-/// client to take it.
-async fn write_recorded(
-    stream: &mut TlsStream<TcpStream>,
-    mut recorded: Recorded,
-    options: &Options,
-) -> Option<End> {
-    loop {
-        let chunk = match recorded.next_chunk().await {
-            Ok(Some(chunk)) => chunk,
-            Ok(None) => return None,
-            Err(withdrawn) => return Some(End::Reset(withdrawn)),
-        };
-        let written = tokio::select! {
-            withdrawn = recorded.withdrawn() => return Some(End::Reset(withdrawn)),
-            written = write(stream, chunk, options) => written,
-        };
-        if written.is_some() {
-            return written;
-        }
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.len() >= PRODUCES_WAITING_MAX
+    }
+
+    fn push(&mut self, answer: JoinHandle<Result<Bytes, String>>) {
+        self.0.push_back(answer);
+    }
+
+    /// The first one's answer; never while there is none. Dropped half-way, it loses nothing.
+    async fn next(&mut self) -> Result<Bytes, String> {
+        let Some(first) = self.0.front_mut() else { return std::future::pending().await };
+        let answer = first.await;
+        self.0.pop_front();
+        answer.unwrap_or_else(|error| Err(format!("an answer was not finished: {error}")))
     }
 }

@@ -15,12 +15,15 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::connection;
+use crate::budget::{Budget, WholeBudget};
+use crate::connection::Serving;
 
 /// After a failed accept (out of file descriptors, as a rule) the door waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The first byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
+/// The first byte of a Kafka frame's length: no frame is as long as 16 MiB before somebody is known.
+const KAFKA_FRAME: u8 = 0;
 
 /// Where clients reach a virtual broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,10 +47,18 @@ pub struct Options {
     pub handshake_max: Duration,
     /// How long a connection may be silent.
     pub idle_max: Duration,
+    /// How long a request may take to arrive, once it has begun.
+    pub frame_max: Duration,
     /// How long a client may take no bytes of an answer.
     pub write_max: Duration,
+    /// How long a shutdown waits for the answer under way.
+    pub drain_max: Duration,
     /// The largest Produce request.
     pub produce_bytes_max: usize,
+    /// What requests of all clients may take of memory at once; more wait.
+    pub frames_bytes_max: usize,
+    /// What requests of one system may take of it.
+    pub frames_bytes_per_system_max: usize,
 }
 
 impl Default for Options {
@@ -58,8 +69,12 @@ impl Default for Options {
             connections_per_system_max: 1_000,
             handshake_max: Duration::from_secs(10),
             idle_max: Duration::from_secs(600),
+            frame_max: Duration::from_secs(60),
             write_max: Duration::from_secs(60),
+            drain_max: Duration::from_secs(5),
             produce_bytes_max: 16 << 20,
+            frames_bytes_max: 256 << 20,
+            frames_bytes_per_system_max: 64 << 20,
         }
     }
 }
@@ -78,9 +93,10 @@ pub struct Door {
 
 impl Door {
     /// Serves connections until cancelled; those that are open end after the answer under way.
-    pub async fn serve(self, listener: TcpListener, tracker: TaskTracker, cancel: CancellationToken) {
+    pub async fn serve(mut self, listener: TcpListener, tracker: TaskTracker, cancel: CancellationToken) {
+        self.tls = without_resumption(&self.tls);
         let places = Arc::new(Semaphore::new(self.options.connections_max));
-        let held = Held::default();
+        let held = Held::new(&self.options);
         let door = Arc::new(self);
         loop {
             let accepted = tokio::select! {
@@ -100,26 +116,36 @@ impl Door {
                 continue;
             };
             let (door, held, cancel) = (Arc::clone(&door), held.clone(), cancel.clone());
+            let of_connection = tracker.clone();
             tracker.spawn(async move {
-                door.admit(stream, source, &held, cancel).await;
+                door.admit(stream, source, &held, &of_connection, cancel).await;
                 drop(place);
             });
         }
     }
 
-    async fn admit(&self, stream: TcpStream, source: SocketAddr, held: &Held, cancel: CancellationToken) {
+    async fn admit(
+        &self,
+        stream: TcpStream,
+        source: SocketAddr,
+        held: &Held,
+        tracker: &TaskTracker,
+        cancel: CancellationToken,
+    ) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, %source, "cannot switch off Nagle's algorithm");
         }
-        let handshake = tokio::time::timeout(self.options.handshake_max, self.handshake(stream, source));
-        let stream = match handshake.await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(reason)) => {
-                tracing::info!(%source, "a connection is refused: {reason}");
-                return;
+        let stream = tokio::select! {
+            // Nobody is known yet: nothing is lost.
+            () = cancel.cancelled() => return,
+            handshake = tokio::time::timeout(self.options.handshake_max, self.handshake(stream)) => {
+                handshake.unwrap_or_else(|_| Err("its TLS handshake took too long".to_owned()))
             }
-            Err(_) => {
-                tracing::info!(%source, "a connection is refused: its TLS handshake took too long");
+        };
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(reason) => {
+                tracing::info!(%source, "a connection is refused: {reason}");
                 return;
             }
         };
@@ -130,30 +156,51 @@ impl Door {
                 return;
             }
         };
-        let Some(_place) = held.take(&caller.system, self.options.connections_per_system_max) else {
+        let Some(place) = held.take(&caller.system) else {
             tracing::warn!(%source, system = %caller.system, "a connection is refused: its system has as many as allowed");
             return;
         };
         match self.exchange.session(caller.clone(), self.node).await {
-            Ok(session) => connection::run(stream, session, &caller, &self.options, cancel).await,
+            Ok(session) => {
+                let (caller, options, budget) = (&caller, self.options.as_ref(), place.budget.clone());
+                Serving { session, caller, options, budget, tracker, cancel }.run(stream).await;
+            }
             Err(closed) => {
-                tracing::warn!(system = %caller.system, %source, "a connection is refused: {closed}")
+                tracing::warn!(system = %caller.system, %source, "a connection is refused: {closed}");
             }
         }
     }
 
-    async fn handshake(&self, stream: TcpStream, source: SocketAddr) -> Result<TlsStream<TcpStream>, String> {
+    async fn handshake(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
         let mut first = [0];
         let seen = stream.peek(&mut first).await.map_err(|error| error.to_string())?;
         if seen == 0 {
             return Err("it was closed before a byte came".to_owned());
         }
-        if first != [TLS_HANDSHAKE] {
-            return Err("it speaks plain text: set security.protocol=SSL at the client".to_owned());
+        let [first] = first;
+        match first {
+            TLS_HANDSHAKE => {}
+            KAFKA_FRAME => {
+                return Err(
+                    "it speaks Kafka in plain text: set security.protocol=SSL at the client".to_owned()
+                );
+            }
+            letter if letter.is_ascii_uppercase() => {
+                return Err("it speaks plain text, as HTTP does: this is the Kafka door".to_owned());
+            }
+            _ => return Err("it speaks neither TLS nor Kafka".to_owned()),
         }
         let acceptor = TlsAcceptor::from(Arc::clone(&self.tls));
-        acceptor.accept(stream).await.map_err(|error| format!("TLS with {source}: {error}"))
+        acceptor.accept(stream).await.map_err(|error| format!("TLS: {error}"))
     }
+}
+
+/// A resumed TLS session shows no certificate again, so one that has ended since would still be let in.
+fn without_resumption(tls: &ServerConfig) -> Arc<ServerConfig> {
+    let mut tls = tls.clone();
+    tls.send_tls13_tickets = 0;
+    tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    Arc::new(tls)
 }
 
 fn caller(stream: &TlsStream<TcpStream>, source: SocketAddr) -> Result<Caller, String> {
@@ -165,35 +212,51 @@ fn caller(stream: &TlsStream<TcpStream>, source: SocketAddr) -> Result<Caller, S
     Caller::of_certificate(certificate, source).map_err(|error| error.to_string())
 }
 
-/// How many connections each system has.
-#[derive(Clone, Default)]
-struct Held(Arc<Mutex<HashMap<SystemId, usize>>>);
+/// What each system holds.
+#[derive(Clone)]
+struct Held {
+    systems: Arc<Mutex<HashMap<SystemId, (usize, Budget)>>>,
+    frames: WholeBudget,
+    connections_max: usize,
+    frames_bytes_max: usize,
+}
 
 /// One connection of a system; given back when dropped.
 struct Place {
     held: Held,
     system: SystemId,
+    budget: Budget,
 }
 
 impl Held {
-    fn take(&self, system: &SystemId, max: usize) -> Option<Place> {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = held.entry(system.clone()).or_default();
-        if *count >= max {
+    fn new(options: &Options) -> Self {
+        Self {
+            systems: Arc::default(),
+            frames: Budget::of_all(options.frames_bytes_max),
+            connections_max: options.connections_per_system_max,
+            frames_bytes_max: options.frames_bytes_per_system_max,
+        }
+    }
+
+    fn take(&self, system: &SystemId) -> Option<Place> {
+        let mut systems = self.systems.lock().unwrap_or_else(PoisonError::into_inner);
+        if systems.get(system).map_or(0, |(count, _)| *count) >= self.connections_max {
             return None;
         }
+        let (count, budget) =
+            systems.entry(system.clone()).or_insert_with(|| (0, self.frames.of_one(self.frames_bytes_max)));
         *count += 1;
-        Some(Place { held: self.clone(), system: system.clone() })
+        Some(Place { held: self.clone(), system: system.clone(), budget: budget.clone() })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut held = self.held.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = held.get_mut(&self.system) {
+        let mut systems = self.held.systems.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((count, _)) = systems.get_mut(&self.system) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                held.remove(&self.system);
+                systems.remove(&self.system);
             }
         }
     }
@@ -205,12 +268,12 @@ mod tests {
 
     #[test]
     fn p10_one_system_cannot_take_every_connection() {
-        let held = Held::default();
+        let held = Held::new(&Options { connections_per_system_max: 1, ..Options::default() });
         let (hall, bank) = (SystemId::parse("hall").unwrap(), SystemId::parse("bank").unwrap());
-        let one = held.take(&hall, 1).unwrap();
-        assert!(held.take(&hall, 1).is_none());
-        assert!(held.take(&bank, 1).is_some());
+        let one = held.take(&hall).unwrap();
+        assert!(held.take(&hall).is_none());
+        assert!(held.take(&bank).is_some());
         drop(one);
-        assert!(held.take(&hall, 1).is_some());
+        assert!(held.take(&hall).is_some());
     }
 }

