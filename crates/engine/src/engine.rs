@@ -141,7 +141,7 @@ impl Connection for Local {
         match request {
             Request::Produce(request) => answered(serve::produce::produce(&core, request)),
             Request::Fetch(request) => {
-                Box::pin(async move { serve::fetch::fetch(&core, request).await.map(Response::from) })
+                self.while_open(async move { serve::fetch::fetch(&core, request).await })
             }
             Request::ListOffsets(request) => Box::pin(async move {
                 serve::list_offsets::list_offsets(&core, request).await.map(Response::from)
@@ -165,8 +165,8 @@ impl Connection for Local {
             Request::IncrementalAlterConfigs(request) => {
                 self.apart(async move { serve::configs::alter(&core, request).await })
             }
-            Request::JoinGroup(request) => answered(core.groups.join(request)),
-            Request::SyncGroup(request) => answered(core.groups.sync(request)),
+            Request::JoinGroup(request) => self.while_open(core.groups.join(request)),
+            Request::SyncGroup(request) => self.while_open(core.groups.sync(request)),
             Request::Heartbeat(request) => ready(core.groups.heartbeat(&request)),
             Request::LeaveGroup(request) => ready(core.groups.leave(request)),
             Request::OffsetCommit(request) => answered(serve::offsets::commit(&core, request)),
@@ -176,6 +176,24 @@ impl Connection for Local {
 }
 
 impl Local {
+    /// For calls that may wait long for others: closing ends the wait.
+    fn while_open<T>(
+        &self,
+        work: impl Future<Output = Result<T, UpstreamError>> + Send + 'static,
+    ) -> BoxFuture<'static, Result<Response, UpstreamError>>
+    where
+        Response: From<T>,
+    {
+        let stop = self.core.stop.clone();
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                answer = work => answer.map(Response::from),
+                () = stop.cancelled() => Err(UpstreamError::Closed),
+            }
+        })
+    }
+
     /// Runs to its end even if the caller goes away.
     fn apart<T>(
         &self,

@@ -10,6 +10,8 @@
     reason = "a test that cannot go on has failed, and its numbers are small"
 )]
 
+#[path = "engine/admin.rs"]
+mod admin;
 #[path = "engine/basics.rs"]
 mod basics;
 #[path = "engine/churn.rs"]
