@@ -52,8 +52,9 @@ pub(crate) fn consume(hub: &Hub, system: &str, topic: &str, group: &str) -> BTre
     let mut got: BTreeMap<String, Vec<Option<Vec<u8>>>> = BTreeMap::new();
     let mut ended = std::collections::BTreeSet::new();
     let deadline = Instant::now() + Duration::from_secs(60);
-    while ended.len() < partitions(hub, system, topic) {
-        assert!(Instant::now() < deadline, "the end of {topic} was not reached");
+    let partitions = partitions(hub, system, topic);
+    while ended.len() < partitions {
+        assert!(Instant::now() < deadline, "the end of {topic} was not reached: partitions {ended:?} were, with {} keys", got.len());
         match consumer.poll(Duration::from_secs(1)) {
             None => {}
             Some(Err(rdkafka::error::KafkaError::PartitionEOF(partition))) => {
