@@ -72,8 +72,31 @@ impl Store {
     /// [`StoreError::Conflict`] when a change names something that is not there or contradicts what is; nothing of the
     /// list is then done.
     pub async fn write(&self, changes: &[Change], drafts: &[String]) -> Result<u64, StoreError> {
+        self.write_if(None, changes, drafts).await
+    }
+
+    /// Makes the changes like [`Store::write`], if the policy version still is the one that they were worked out from.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] as well when the directory changed since; nothing is then done.
+    pub async fn write_after(
+        &self,
+        version: u64,
+        changes: &[Change],
+        drafts: &[String],
+    ) -> Result<u64, StoreError> {
+        self.write_if(Some(version), changes, drafts).await
+    }
+
+    async fn write_if(
+        &self,
+        expected: Option<u64>,
+        changes: &[Change],
+        drafts: &[String],
+    ) -> Result<u64, StoreError> {
         const ATTEMPT: &str = "write to the directory";
-        let mut write = self.pool.begin().await.map_err(StoreError::database(ATTEMPT))?;
+        let mut write =
+            self.pool.begin_with(self.backend.begin_write()).await.map_err(StoreError::database(ATTEMPT))?;
         // First, so that this row's lock is the commit order.
         let version: i64 =
             sqlx::query("UPDATE policy SET version = version + 1 WHERE id = 1 RETURNING version")
@@ -81,6 +104,13 @@ impl Store {
                 .await
                 .and_then(|row| row.try_get(0))
                 .map_err(StoreError::database(ATTEMPT))?;
+        let version = u64::try_from(version).map_err(|error| StoreError::row("policy version", error))?;
+        if expected.is_some_and(|expected| expected + 1 != version) {
+            return Err(StoreError::Conflict(
+                "the directory was changed by somebody else meanwhile: look at the difference again"
+                    .to_owned(),
+            ));
+        }
         for change in changes {
             apply(&mut write, change).await?;
         }
@@ -92,7 +122,7 @@ impl Store {
                 .map_err(StoreError::database("write to the audit outbox"))?;
         }
         write.commit().await.map_err(StoreError::database(ATTEMPT))?;
-        u64::try_from(version).map_err(|error| StoreError::row("policy version", error))
+        Ok(version)
     }
 }
 

@@ -35,7 +35,8 @@ impl Store {
     /// # Errors
     /// When the database cannot be read, or holds what this program did not write.
     pub async fn facts(&self) -> Result<Facts, StoreError> {
-        let mut read = self.pool.begin().await.map_err(StoreError::database(ATTEMPT))?;
+        let mut read =
+            self.pool.begin_with(self.backend.begin_read()).await.map_err(StoreError::database(ATTEMPT))?;
         let version = rows(&mut read, "SELECT version FROM policy WHERE id = 1").await?;
         let version = version.first().ok_or_else(|| StoreError::row("policy version", "it is missing"))?;
         let mut facts = Facts { version: number(version, 0, "policy version")?, ..Facts::default() };

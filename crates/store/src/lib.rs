@@ -4,8 +4,9 @@
 //! row `policy` first, whose lock is the order in which writes happen. Nothing here decides who may do what.
 //!
 //! Statements use `$n` parameters, 64-bit integers (microseconds), text and bytes, which both databases take. What
-//! differs is in the two files under `sql/`.
+//! differs is in the two files under `sql/` and in `backend.rs`.
 
+mod backend;
 mod change;
 mod error;
 mod facts;

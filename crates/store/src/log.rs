@@ -32,12 +32,21 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn outbox_add(&self, draft: &str) -> Result<(), StoreError> {
+        const ATTEMPT: &str = "write to the audit outbox";
+        let mut write =
+            self.pool.begin_with(self.backend.begin_write()).await.map_err(StoreError::database(ATTEMPT))?;
+        // Ids must become visible in their order, or clearing up to one would take a later-committed lower one with it:
+        // every writer of drafts holds this row's lock until it has committed.
+        sqlx::query("UPDATE policy SET version = version WHERE id = 1")
+            .execute(&mut *write)
+            .await
+            .map_err(StoreError::database(ATTEMPT))?;
         sqlx::query("INSERT INTO outbox (draft) VALUES ($1)")
             .bind(draft.to_owned())
-            .execute(&self.pool)
+            .execute(&mut *write)
             .await
-            .map(drop)
-            .map_err(StoreError::database("write to the audit outbox"))
+            .map_err(StoreError::database(ATTEMPT))?;
+        write.commit().await.map_err(StoreError::database(ATTEMPT))
     }
 
     /// The oldest drafts in the outbox, at most `rows_max`.

@@ -8,6 +8,7 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyPool, Executor, Row};
 
 use crate::StoreError;
+use crate::backend::Backend;
 
 /// One migration for each version of the tables, oldest first: SQLite's text and PostgreSQL's.
 const MIGRATIONS: &[(&str, &str)] = &[(include_str!("sql/sqlite.sql"), include_str!("sql/postgres.sql"))];
@@ -24,6 +25,7 @@ const SQLITE_SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = F
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) pool: AnyPool,
+    pub(crate) backend: Backend,
 }
 
 impl Store {
@@ -43,7 +45,7 @@ impl Store {
         // sqlx keeps its drivers for the process and refuses to be told twice.
         static DRIVERS: Once = Once::new();
         DRIVERS.call_once(sqlx::any::install_default_drivers);
-        let sqlite = url.starts_with("sqlite:");
+        let backend = Backend::of_url(url);
         let options: AnyConnectOptions =
             url.parse().map_err(StoreError::database("read the database's URL"))?;
         let pool = AnyPoolOptions::new()
@@ -51,7 +53,7 @@ impl Store {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .after_connect(move |connection, _| {
                 Box::pin(async move {
-                    if sqlite {
+                    if backend == Backend::Sqlite {
                         connection.execute(SQLITE_SETTINGS).await?;
                     }
                     Ok(())
@@ -60,8 +62,8 @@ impl Store {
             .connect_with(options)
             .await
             .map_err(StoreError::database("open the database"))?;
-        let store = Self { pool };
-        store.migrate(sqlite).await?;
+        let store = Self { pool, backend };
+        store.migrate().await?;
         Ok(store)
     }
 
@@ -70,17 +72,20 @@ impl Store {
         self.pool.close().await;
     }
 
-    async fn migrate(&self, sqlite: bool) -> Result<(), StoreError> {
+    async fn migrate(&self) -> Result<(), StoreError> {
         const ATTEMPT: &str = "bring the database's tables up to date";
         let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-        let mut write = self.pool.begin().await.map_err(StoreError::database(ATTEMPT))?;
+        let mut write =
+            self.pool.begin_with(self.backend.begin_write()).await.map_err(StoreError::database(ATTEMPT))?;
+        if let Some(lock) = self.backend.migration_lock() {
+            write.execute(lock).await.map_err(StoreError::database(ATTEMPT))?;
+        }
         write
             .execute(
                 "CREATE TABLE IF NOT EXISTS schema_version (id BIGINT PRIMARY KEY, version BIGINT NOT NULL)",
             )
             .await
             .map_err(StoreError::database(ATTEMPT))?;
-        // Two programs that start at once: the second waits here for the first.
         write
             .execute("INSERT INTO schema_version (id, version) VALUES (1, 0) ON CONFLICT (id) DO UPDATE SET version = schema_version.version")
             .await
@@ -93,10 +98,12 @@ impl Store {
         if found > known {
             return Err(StoreError::Newer { found, known });
         }
-        for (text, postgres) in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
-            for statement in
-                if sqlite { text } else { postgres }.split(";\n").filter(|part| !part.trim().is_empty())
-            {
+        for (sqlite, postgres) in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+            let text = match self.backend {
+                Backend::Sqlite => sqlite,
+                Backend::Postgres => postgres,
+            };
+            for statement in text.split(";\n").filter(|part| !part.trim().is_empty()) {
                 write.execute(statement).await.map_err(StoreError::database(ATTEMPT))?;
             }
         }

@@ -1,6 +1,4 @@
-//! What every database under the store must do.
-
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+//! The rules, each on a database that nobody used before.
 
 use shuniu_model::identifier::{DivisionCode, Uscc};
 use shuniu_model::{
@@ -8,7 +6,9 @@ use shuniu_model::{
     PseudonymScope, Resource, ResourceName, Sharing, System, SystemId, Timestamp, TopicId, Treatment, View,
     ViewItem,
 };
-use shuniu_store::{Change, CheckpointRow, Store, StoreError};
+use shuniu_store::{Change, CheckpointRow, StoreError};
+
+use crate::Fresh;
 
 const USCC: &str = "11100000000013338W";
 
@@ -78,15 +78,8 @@ fn grant(id: &str) -> Grant {
     }
 }
 
-async fn open() -> (tempfile::TempDir, Store) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open_file(&folder.path().join("directory.db")).await.unwrap();
-    (folder, store)
-}
-
-#[tokio::test]
-async fn what_is_written_is_loaded_and_the_version_grows() {
-    let (folder, store) = open().await;
+pub(crate) async fn what_is_written_is_loaded_and_the_version_grows(fresh: &Fresh) {
+    let store = fresh.open().await;
     let before = store.policy_version().await.unwrap();
     store.write(&changes(), &["{\"a\":1}".into()]).await.unwrap();
     let projected = Change::Projected {
@@ -101,7 +94,7 @@ async fn what_is_written_is_loaded_and_the_version_grows() {
     assert_eq!((version, store.policy_version().await.unwrap()), (before + 2, before + 2));
 
     // As another process would find it.
-    let again = Store::open_file(&folder.path().join("directory.db")).await.unwrap();
+    let again = fresh.open().await;
     let facts = again.facts().await.unwrap();
     assert_eq!(facts.version, version);
     assert_eq!(facts.grants, [grant("g-1")]);
@@ -120,9 +113,8 @@ async fn what_is_written_is_loaded_and_the_version_grows() {
     assert!(store.outbox_next(10).await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn a_failed_write_leaves_nothing_behind() {
-    let (_folder, store) = open().await;
+pub(crate) async fn a_failed_write_leaves_nothing_behind(fresh: &Fresh) {
+    let store = fresh.open().await;
     store.write(&changes(), &[]).await.unwrap();
     let version = store.policy_version().await.unwrap();
     let mut stranger = grant("g-2");
@@ -142,9 +134,8 @@ async fn a_failed_write_leaves_nothing_behind() {
     assert!(store.outbox_next(10).await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn a_system_holds_one_grant_on_a_resource_until_it_is_revoked() {
-    let (_folder, store) = open().await;
+pub(crate) async fn a_system_holds_one_grant_on_a_resource_until_it_is_revoked(fresh: &Fresh) {
+    let store = fresh.open().await;
     store.write(&changes(), &[]).await.unwrap();
     store.write(&[Change::Grant(grant("g-1"))], &[]).await.unwrap();
     assert!(matches!(
@@ -158,9 +149,8 @@ async fn a_system_holds_one_grant_on_a_resource_until_it_is_revoked() {
     assert!(matches!(store.write(&[missing], &[]).await.unwrap_err(), StoreError::Conflict(_)));
 }
 
-#[tokio::test]
-async fn a_registered_schema_version_never_changes_and_its_id_is_never_given_again() {
-    let (_folder, store) = open().await;
+pub(crate) async fn a_registered_schema_version_never_changes_and_its_id_is_never_given_again(fresh: &Fresh) {
+    let store = fresh.open().await;
     store.write(&changes(), &[]).await.unwrap();
     store.write(&[schema_version(1, "{1}")], &[]).await.unwrap();
     assert!(matches!(
@@ -172,9 +162,8 @@ async fn a_registered_schema_version_never_changes_and_its_id_is_never_given_aga
     assert_eq!(versions.iter().map(|it| (it.version, it.id)).collect::<Vec<_>>(), [(1, 1), (2, 2)]);
 }
 
-#[tokio::test]
-async fn a_checkpoint_is_swapped_only_for_the_one_it_follows() {
-    let (_folder, store) = open().await;
+pub(crate) async fn a_checkpoint_is_swapped_only_for_the_one_it_follows(fresh: &Fresh) {
+    let store = fresh.open().await;
     assert_eq!(store.checkpoint().await.unwrap(), None);
     let row = |tree_size| CheckpointRow { tree_size, next_offset: 3, root: "aa".into(), note: "n".into() };
     assert!(store.swap_checkpoint(0, &row(0)).await.unwrap());
@@ -185,10 +174,103 @@ async fn a_checkpoint_is_swapped_only_for_the_one_it_follows() {
     assert_eq!(store.checkpoint().await.unwrap(), Some(row(6)));
 }
 
-#[tokio::test]
-async fn revoked_certificates_are_facts() {
-    let (_folder, store) = open().await;
+pub(crate) async fn revoked_certificates_are_facts(fresh: &Fresh) {
+    let store = fresh.open().await;
     let revoke = Change::RevokeCertificate { serial: "ab12".into(), reason: "lost".into() };
     store.write(&[revoke.clone(), revoke], &[]).await.unwrap();
     assert_eq!(store.facts().await.unwrap().revoked_certificates, ["ab12"]);
+}
+
+pub(crate) async fn a_grant_keeps_its_view_whatever_else_of_it_changes(fresh: &Fresh) {
+    let store = fresh.open().await;
+    store.write(&changes(), &[]).await.unwrap();
+    store.write(&[Change::Grant(grant("g-1"))], &[]).await.unwrap();
+    let mut renewed = grant("g-1");
+    renewed.ends_at = Timestamp::from_micros(i64::MAX);
+    renewed.state = GrantState::Suspended;
+    renewed.limits = Limits::default();
+    store.write(&[Change::GrantTerms(renewed.clone())], &[]).await.unwrap();
+    assert_eq!(store.facts().await.unwrap().grants, [renewed.clone()]);
+    // What a change of terms says of the view is not written.
+    let mut widened = renewed.clone();
+    widened.view = View::whole();
+    store.write(&[Change::GrantTerms(widened)], &[]).await.unwrap();
+    assert_eq!(store.facts().await.unwrap().grants, [renewed]);
+}
+
+pub(crate) async fn a_write_worked_out_from_an_older_directory_is_refused(fresh: &Fresh) {
+    let store = fresh.open().await;
+    store.write(&changes(), &[]).await.unwrap();
+    let read = store.policy_version().await.unwrap();
+    // Somebody else is faster.
+    let revoke = Change::RevokeCertificate { serial: "ab12".into(), reason: "lost".into() };
+    store.write(&[revoke], &[]).await.unwrap();
+    let late = store.write_after(read, &[Change::Grant(grant("g-1"))], &["{}".into()]).await.unwrap_err();
+    assert!(matches!(late, StoreError::Conflict(_)), "{late}");
+    assert!(store.facts().await.unwrap().grants.is_empty());
+    assert!(store.outbox_next(10).await.unwrap().is_empty());
+    let version = store.write_after(read + 1, &[Change::Grant(grant("g-1"))], &[]).await.unwrap();
+    assert_eq!(version, read + 2);
+}
+
+pub(crate) async fn facts_are_of_one_moment_while_others_write(fresh: &Fresh) {
+    const WRITES: usize = 40;
+    let store = fresh.open().await;
+    let base = store.write(&changes(), &[]).await.unwrap();
+    let systems = store.facts().await.unwrap().systems.len();
+    let writer = async {
+        for index in 0..WRITES {
+            let uscc = Uscc::parse(USCC).unwrap();
+            let id = SystemId::parse(&format!("s-{index}")).unwrap();
+            let system = System { id, organisation: uscc, name: "系统".into() };
+            store.write(&[Change::System(system)], &[]).await.unwrap();
+        }
+    };
+    let reader = async {
+        loop {
+            let facts = store.facts().await.unwrap();
+            let written = usize::try_from(facts.version - base).unwrap();
+            assert_eq!(facts.systems.len(), systems + written, "one system for each version");
+            if written == WRITES {
+                return;
+            }
+        }
+    };
+    tokio::join!(writer, reader);
+}
+
+pub(crate) async fn no_draft_is_lost_between_writers_and_the_one_who_clears(fresh: &Fresh) {
+    const EACH: usize = 25;
+    let store = fresh.open().await;
+    let directory = async {
+        for index in 0..EACH {
+            let revoke = Change::RevokeCertificate { serial: format!("{index:x}"), reason: "lost".into() };
+            store.write(&[revoke], &[format!("write {index}")]).await.unwrap();
+        }
+    };
+    let readings = async {
+        for index in 0..EACH {
+            store.outbox_add(&format!("add {index}")).await.unwrap();
+        }
+    };
+    let clearing = async {
+        let mut seen = std::collections::BTreeSet::new();
+        while seen.len() < 2 * EACH {
+            let rows = store.outbox_next(3).await.unwrap();
+            let Some(last) = rows.last().map(|row| row.id) else {
+                tokio::task::yield_now().await;
+                continue;
+            };
+            seen.extend(rows.into_iter().map(|row| row.draft));
+            store.outbox_done(last).await.unwrap();
+        }
+    };
+    let all = async { tokio::join!(directory, readings, clearing) };
+    tokio::time::timeout(std::time::Duration::from_secs(60), all).await.unwrap();
+}
+
+pub(crate) async fn programs_that_start_at_once_make_the_tables_once(fresh: &Fresh) {
+    let (one, two, three) = tokio::join!(fresh.open(), fresh.open(), fresh.open());
+    one.write(&changes(), &[]).await.unwrap();
+    assert_eq!(two.facts().await.unwrap().version, three.policy_version().await.unwrap());
 }
