@@ -1,5 +1,7 @@
 //! Reading Avro binary: a position that only moves forward, with bounded work and depth.
 
+use crate::skip::Skip;
+
 /// Values nested deeper than this are refused: recursion is bounded by it.
 pub(crate) const DEPTH_MAX: u32 = 32;
 
@@ -17,36 +19,50 @@ pub struct Malformed {
 #[derive(Debug, Clone)]
 pub(crate) struct Cursor<'a> {
     body: &'a [u8],
-    rest: &'a [u8],
+    /// Never beyond the body.
+    at: usize,
     /// Values without bytes (nulls, empty records) could otherwise be claimed without end.
     work_left: u64,
 }
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(body: &'a [u8]) -> Self {
-        Self { body, rest: body, work_left: (body.len() as u64).saturating_mul(32).saturating_add(65_536) }
+        Self { body, at: 0, work_left: (body.len() as u64).saturating_mul(32).saturating_add(65_536) }
     }
 
+    #[inline]
     pub(crate) fn at(&self) -> usize {
-        self.body.len() - self.rest.len()
+        self.at
     }
 
     pub(crate) fn is_at_end(&self) -> bool {
-        self.rest.is_empty()
+        self.at == self.body.len()
     }
 
-    /// A cursor on the same body that stands at `at`.
-    pub(crate) fn moved_to(&self, at: usize) -> Self {
-        Self { rest: self.body.get(at..).unwrap_or_default(), ..self.clone() }
+    /// Where a value ends that starts here, if that takes no careful look.
+    #[inline]
+    pub(crate) fn after(&self, skip: Skip) -> Option<usize> {
+        skip.after(self.body, self.at)
+    }
+
+    /// Goes to an offset of the body.
+    #[inline]
+    pub(crate) fn move_to(&mut self, at: usize) {
+        self.at = at.min(self.body.len());
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.body.get(self.at..).unwrap_or_default()
     }
 
     /// The bytes from `start` up to here.
+    #[inline]
     pub(crate) fn since(&self, start: usize) -> &'a [u8] {
-        self.body.get(start..self.at()).unwrap_or_default()
+        self.body.get(start..self.at).unwrap_or_default()
     }
 
     pub(crate) fn malformed(&self, what: &'static str) -> Malformed {
-        Malformed { what, at: self.at() }
+        Malformed { what, at: self.at }
     }
 
     /// Counts one composite value against the bound on work.
@@ -62,9 +78,9 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
-        match self.rest.split_at_checked(length) {
-            Some((taken, rest)) => {
-                self.rest = rest;
+        match self.at.checked_add(length).and_then(|end| Some((end, self.body.get(self.at..end)?))) {
+            Some((end, taken)) => {
+                self.at = end;
                 Ok(taken)
             }
             None => Err(self.malformed("a value longer than the bytes left")),
@@ -72,9 +88,9 @@ impl<'a> Cursor<'a> {
     }
 
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        match self.rest.split_first_chunk() {
-            Some((taken, rest)) => {
-                self.rest = rest;
+        match self.rest().first_chunk() {
+            Some(taken) => {
+                self.at += N;
                 Ok(*taken)
             }
             None => Err(self.malformed("a value longer than the bytes left")),
@@ -84,25 +100,25 @@ impl<'a> Cursor<'a> {
     /// A zig-zag variable-length integer.
     #[inline]
     pub(crate) fn long(&mut self) -> Result<i64, Malformed> {
-        if let Some((&byte, rest)) = self.rest.split_first()
-            && byte < 0x80
-        {
-            self.rest = rest;
-            let value = i64::from(byte);
-            return Ok((value >> 1) ^ -(value & 1));
+        match self.body.get(self.at) {
+            Some(byte) if *byte < 0x80 => {
+                self.at += 1;
+                let value = i64::from(*byte);
+                Ok((value >> 1) ^ -(value & 1))
+            }
+            _ => self.long_of_many_bytes(),
         }
-        self.long_of_many_bytes()
     }
 
     fn long_of_many_bytes(&mut self) -> Result<i64, Malformed> {
         let mut value: u64 = 0;
-        for (index, &byte) in self.rest.iter().take(10).enumerate() {
+        for (index, &byte) in self.rest().iter().take(10).enumerate() {
             if index == 9 && byte > 1 {
                 return Err(self.malformed("an integer of more than 64 bits"));
             }
             value |= u64::from(byte & 0x7f) << (7 * index);
             if byte < 0x80 {
-                self.rest = self.rest.get(index + 1..).unwrap_or_default();
+                self.at += index + 1;
                 return Ok((value >> 1).cast_signed() ^ -((value & 1).cast_signed()));
             }
         }
@@ -138,10 +154,10 @@ impl<'a> Cursor<'a> {
     }
 
     pub(crate) fn boolean(&mut self) -> Result<bool, Malformed> {
-        match self.rest.split_first() {
-            Some((&byte @ (0 | 1), rest)) => {
-                self.rest = rest;
-                Ok(byte == 1)
+        match self.body.get(self.at) {
+            Some(byte @ (0 | 1)) => {
+                self.at += 1;
+                Ok(*byte == 1)
             }
             Some(_) => Err(self.malformed("a boolean other than 0 and 1")),
             None => Err(self.malformed("a value longer than the bytes left")),
@@ -161,7 +177,7 @@ impl<'a> Cursor<'a> {
         // A negative count is followed by the block's size in bytes.
         let bytes =
             usize::try_from(self.long()?).map_err(|_| Malformed { what: "a negative block size", at })?;
-        if bytes > self.rest.len() {
+        if bytes > self.rest().len() {
             return Err(Malformed { what: "a block longer than the bytes left", at });
         }
         Ok(Some(Block { count: count.unsigned_abs(), bytes: Some(bytes) }))

@@ -21,6 +21,7 @@ mod project;
 mod pseudonym;
 mod rule;
 mod schema;
+mod skip;
 mod text;
 mod treat;
 mod view;

@@ -2,6 +2,7 @@
 
 use crate::cursor::{Cursor, DEPTH_MAX, Malformed};
 use crate::rule::TextRule;
+use crate::skip::Skip;
 
 /// The index of a node.
 pub(crate) type NodeId = usize;
@@ -81,45 +82,12 @@ pub(crate) struct DecimalType {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Nodes {
     nodes: Box<[Node]>,
-    /// How to move past each node: most values of most records are plain or nullable, and need no walk.
     skips: Box<[Skip]>,
-}
-
-/// How to move past a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Skip {
-    Plain(Plain),
-    /// A union of two plain branches.
-    Either(Plain, Plain),
-    Walk,
-}
-
-/// A value that is moved past without looking into it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Plain {
-    Bytes(usize),
-    Varint,
-    Prefixed,
 }
 
 impl Nodes {
     pub(crate) fn new(nodes: Vec<Node>) -> Self {
-        let plain_of = |id: &NodeId| nodes.get(*id).and_then(plain);
-        let skips = nodes
-            .iter()
-            .map(|node| match (plain(node), node) {
-                (Some(plain), _) => Skip::Plain(plain),
-                (None, Node::Union(branches)) => match &**branches {
-                    [one, other] => match (plain_of(one), plain_of(other)) {
-                        (Some(one), Some(other)) => Skip::Either(one, other),
-                        _ => Skip::Walk,
-                    },
-                    _ => Skip::Walk,
-                },
-                _ => Skip::Walk,
-            })
-            .collect();
-        Self { nodes: nodes.into(), skips }
+        Self { skips: Skip::all(&nodes), nodes: nodes.into() }
     }
 
     /// A node that a schema names always exists; `Null` stands in so that no walk can panic.
@@ -153,22 +121,28 @@ impl Nodes {
     /// Moves past one value.
     #[inline]
     pub(crate) fn skip(&self, id: NodeId, cursor: &mut Cursor<'_>) -> Result<(), Malformed> {
-        match self.skips.get(id) {
-            Some(Skip::Plain(plain)) => skip_plain(*plain, cursor),
-            Some(Skip::Either(one, other)) => match cursor.index(2, "a union branch that does not exist")? {
-                0 => skip_plain(*one, cursor),
-                _ => skip_plain(*other, cursor),
-            },
-            Some(Skip::Walk) | None => self.walk(id, cursor, 0),
+        match self.skips.get(id).and_then(|skip| cursor.after(*skip)) {
+            Some(end) => {
+                cursor.move_to(end);
+                Ok(())
+            }
+            None => self.walk(id, cursor, 0),
         }
     }
 
     fn walk(&self, id: NodeId, cursor: &mut Cursor<'_>, depth: u32) -> Result<(), Malformed> {
-        let node = self.of(id);
-        if let Some(plain) = plain(node) {
-            return skip_plain(plain, cursor);
-        }
-        match node {
+        match self.of(id) {
+            Node::Null => Ok(()),
+            Node::Boolean => cursor.take(1).map(drop),
+            Node::Int(_) | Node::Long(_) | Node::Enum { .. } => cursor.long().map(drop),
+            Node::Float => cursor.take(4).map(drop),
+            Node::Double => cursor.take(8).map(drop),
+            Node::Bytes | Node::Text { .. } | Node::Decimal(DecimalType { size: None, .. }) => {
+                cursor.bytes().map(drop)
+            }
+            Node::Fixed { bytes } | Node::Decimal(DecimalType { size: Some(bytes), .. }) => {
+                cursor.take(*bytes).map(drop)
+            }
             Node::Union(branches) => {
                 let index = cursor.index(branches.len(), "a union branch that does not exist")?;
                 match branches.get(index) {
@@ -191,8 +165,6 @@ impl Nodes {
                 let depth = deeper(cursor, depth)?;
                 fields.iter().try_for_each(|field| self.walk(field.node, cursor, depth))
             }
-            // The others are plain.
-            _ => Ok(()),
         }
     }
 
@@ -217,28 +189,6 @@ impl Nodes {
             }
         }
         Ok(())
-    }
-}
-
-fn plain(node: &Node) -> Option<Plain> {
-    Some(match node {
-        Node::Null => Plain::Bytes(0),
-        Node::Boolean => Plain::Bytes(1),
-        Node::Int(_) | Node::Long(_) | Node::Enum { .. } => Plain::Varint,
-        Node::Float => Plain::Bytes(4),
-        Node::Double => Plain::Bytes(8),
-        Node::Bytes | Node::Text { .. } | Node::Decimal(DecimalType { size: None, .. }) => Plain::Prefixed,
-        Node::Fixed { bytes } | Node::Decimal(DecimalType { size: Some(bytes), .. }) => Plain::Bytes(*bytes),
-        Node::Array(_) | Node::Map(_) | Node::Union(_) | Node::Record { .. } => return None,
-    })
-}
-
-#[inline]
-fn skip_plain(plain: Plain, cursor: &mut Cursor<'_>) -> Result<(), Malformed> {
-    match plain {
-        Plain::Bytes(bytes) => cursor.take(bytes).map(drop),
-        Plain::Varint => cursor.long().map(drop),
-        Plain::Prefixed => cursor.bytes().map(drop),
     }
 }
 

@@ -42,17 +42,18 @@ impl TextRule {
     }
 
     pub(crate) fn check(self, value: &str) -> Result<(), InvalidIdentifier> {
+        let bytes = value.as_bytes();
         match self {
             Self::Free => Ok(()),
-            Self::CitizenId => CitizenId::parse(value).map(drop),
-            Self::Uscc => Uscc::parse(value).map(drop),
-            Self::OrganisationCode => OrganisationCode::parse(value).map(drop),
-            Self::Division => DivisionCode::parse(value).map(drop),
-            Self::CertificateId => CertificateId::parse(value).map(drop),
-            Self::Ethnic => EthnicCode::parse(value).map(drop),
-            Self::Sex => SexCode::parse(value).map(drop),
-            Self::Marital => MaritalCode::parse(value).map(drop),
-            Self::Lei => Lei::parse(value).map(drop),
+            Self::CitizenId => CitizenId::check(bytes),
+            Self::Uscc => Uscc::check(bytes),
+            Self::OrganisationCode => OrganisationCode::check(bytes),
+            Self::Division => DivisionCode::check(bytes),
+            Self::CertificateId => CertificateId::check(bytes),
+            Self::Ethnic => EthnicCode::check(bytes),
+            Self::Sex => SexCode::check(bytes),
+            Self::Marital => MaritalCode::check(bytes),
+            Self::Lei => Lei::check(bytes),
             Self::Uuid if is_uuid(value) => Ok(()),
             Self::Uuid => Err(InvalidIdentifier { kind: "UUID", rule: "8-4-4-4-12 hexadecimal digits" }),
         }

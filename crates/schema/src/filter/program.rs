@@ -154,7 +154,9 @@ impl<'a> Row<'a> {
                 self.walk_to(*position)?;
                 match self.starts.get(item) {
                     Some(start) if *start != UNREAD => {
-                        read(self.nodes, *node, &mut self.cursor.moved_to(*start))
+                        let mut cursor = self.cursor.clone();
+                        cursor.move_to(*start);
+                        read(self.nodes, *node, &mut cursor)
                     }
                     _ => Ok(Value::Null),
                 }
