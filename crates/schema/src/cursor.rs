@@ -1,7 +1,5 @@
 //! Reading Avro binary: a position that only moves forward, with bounded work and depth.
 
-use crate::skip::Skip;
-
 /// Values nested deeper than this are refused: recursion is bounded by it.
 pub(crate) const DEPTH_MAX: u32 = 32;
 
@@ -39,10 +37,9 @@ impl<'a> Cursor<'a> {
         self.at == self.body.len()
     }
 
-    /// Where a value ends that starts here, if that takes no careful look.
     #[inline]
-    pub(crate) fn after(&self, skip: Skip) -> Option<usize> {
-        skip.after(self.body, self.at)
+    pub(crate) fn body(&self) -> &'a [u8] {
+        self.body
     }
 
     /// Goes to an offset of the body.

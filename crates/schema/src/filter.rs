@@ -17,7 +17,7 @@ pub(crate) use program::Program;
 /// A filter's text is at most this long.
 pub(crate) const FILTER_BYTES_MAX: usize = 4_096;
 /// A filter names at most this many items.
-pub(crate) const FILTER_ITEMS_MAX: usize = 32;
+pub(crate) const FILTER_ITEMS_MAX: usize = 16;
 
 /// A text that is no filter of the schema: everything that is wrong with it, at once.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -85,6 +85,13 @@ pub(crate) struct Nodes {
     skips: Box<[Skip]>,
 }
 
+/// One value to move past.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hop {
+    skip: Skip,
+    node: NodeId,
+}
+
 impl Nodes {
     pub(crate) fn new(nodes: Vec<Node>) -> Self {
         Self { skips: Skip::all(&nodes), nodes: nodes.into() }
@@ -118,16 +125,33 @@ impl Nodes {
         }
     }
 
-    /// Moves past one value.
+    /// What it takes to move past values of the nodes, in one piece.
+    pub(crate) fn hops(&self, nodes: impl IntoIterator<Item = NodeId>) -> Box<[Hop]> {
+        let hop = |node| Hop { skip: self.skips.get(node).copied().unwrap_or(Skip::Walk), node };
+        nodes.into_iter().map(hop).collect()
+    }
+
+    /// Moves past one value after the other.
     #[inline]
-    pub(crate) fn skip(&self, id: NodeId, cursor: &mut Cursor<'_>) -> Result<(), Malformed> {
-        match self.skips.get(id).and_then(|skip| cursor.after(*skip)) {
-            Some(end) => {
-                cursor.move_to(end);
-                Ok(())
+    pub(crate) fn skip_all(&self, hops: &[Hop], cursor: &mut Cursor<'_>) -> Result<(), Malformed> {
+        let (body, mut at) = (cursor.body(), cursor.at());
+        for hop in hops {
+            match hop.skip.after(body, at) {
+                Some(end) => at = end,
+                None => {
+                    cursor.move_to(at);
+                    self.skip(hop.node, cursor)?;
+                    at = cursor.at();
+                }
             }
-            None => self.walk(id, cursor, 0),
         }
+        cursor.move_to(at);
+        Ok(())
+    }
+
+    /// Moves past one value.
+    pub(crate) fn skip(&self, id: NodeId, cursor: &mut Cursor<'_>) -> Result<(), Malformed> {
+        self.walk(id, cursor, 0)
     }
 
     fn walk(&self, id: NodeId, cursor: &mut Cursor<'_>, depth: u32) -> Result<(), Malformed> {

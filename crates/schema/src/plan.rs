@@ -4,7 +4,7 @@ use shuniu_model::{ItemName, Treatment, View};
 
 use crate::cursor::{Cursor, Malformed};
 use crate::filter::{Filter, FilterError, NoDefault, Program};
-use crate::node::NodeId;
+use crate::node::{Hop, NodeId, Nodes};
 use crate::project::{self, Leaving};
 use crate::pseudonym::PseudonymKey;
 use crate::schema::Schema;
@@ -59,9 +59,9 @@ pub struct Plan {
 #[derive(Debug, Clone)]
 enum Step {
     /// Adjacent items that leave as they are: one copied byte range.
-    Copy(Box<[NodeId]>),
+    Copy(Box<[Hop]>),
     /// Adjacent items that do not leave.
-    Skip(Box<[NodeId]>),
+    Skip(Box<[Hop]>),
     Treat(Treated),
 }
 
@@ -113,7 +113,7 @@ impl Plan {
                 writer.items().get(position).map_or_else(|| key_item.clone(), |item| item.name.clone());
             PlanError::Unfit { item, source }
         })?;
-        plan.steps = steps(compiled);
+        plan.steps = steps(writer.nodes(), compiled);
         Ok(plan)
     }
 
@@ -146,15 +146,11 @@ impl Plan {
             match step {
                 Step::Copy(items) => {
                     let start = cursor.at();
-                    for item in items {
-                        nodes.skip(*item, &mut cursor)?;
-                    }
+                    nodes.skip_all(items, &mut cursor)?;
                     out.extend_from_slice(cursor.since(start));
                 }
                 Step::Skip(items) => {
-                    for item in items {
-                        nodes.skip(*item, &mut cursor)?;
-                    }
+                    nodes.skip_all(items, &mut cursor)?;
                 }
                 Step::Treat(treated) => treated.put(nodes, &self.pseudonym, &mut cursor, out)?,
             }
@@ -207,13 +203,13 @@ fn compile_items<'a>(writer: &Schema, view: &'a View) -> Result<Vec<CompiledItem
 }
 
 /// Merges neighbours. What follows the last item that leaves is not even walked.
-fn steps(items: Vec<CompiledItem<'_>>) -> Box<[Step]> {
+fn steps(nodes: &Nodes, items: Vec<CompiledItem<'_>>) -> Box<[Step]> {
     let mut steps = Vec::new();
     let mut run: (bool, Vec<NodeId>) = (true, Vec::new());
     let end = |run: &mut (bool, Vec<NodeId>), steps: &mut Vec<Step>| {
-        let nodes: Box<[NodeId]> = std::mem::take(&mut run.1).into();
-        if !nodes.is_empty() {
-            steps.push(if run.0 { Step::Copy(nodes) } else { Step::Skip(nodes) });
+        let hops = nodes.hops(std::mem::take(&mut run.1));
+        if !hops.is_empty() {
+            steps.push(if run.0 { Step::Copy(hops) } else { Step::Skip(hops) });
         }
     };
     for item in items {

@@ -9,7 +9,7 @@ use super::{FILTER_ITEMS_MAX, Filter, Literal, Test};
 use crate::cursor::{Cursor, Malformed};
 use crate::decimal;
 use crate::json::{Notation, encode};
-use crate::node::{Fraction, LongKind, Node, NodeId, Nodes};
+use crate::node::{Fraction, Hop, LongKind, Node, NodeId, Nodes};
 use crate::schema::Schema;
 
 /// A filter's item that the writer's version lacks, and for which the current version states no default.
@@ -25,8 +25,10 @@ pub struct NoDefault {
 pub(crate) struct Program {
     test: Test,
     slots: Box<[Slot]>,
-    /// For each of the writer's items up to the last one needed: its slot.
-    positions: Box<[Option<usize>]>,
+    /// The writer's items up to the last one needed.
+    hops: Box<[Hop]>,
+    /// Which of them are needed, in the record's order: the position and the slot.
+    needed: Box<[(usize, usize)]>,
 }
 
 /// The start of a value that was not walked to.
@@ -45,18 +47,18 @@ impl Program {
     pub(crate) fn compile(filter: &Filter, writer: &Schema, latest: &Schema) -> Result<Self, NoDefault> {
         let slots: Box<[Slot]> =
             filter.items.iter().map(|item| slot(item, writer, latest)).collect::<Result<_, _>>()?;
-        let mut positions = Vec::new();
-        for (index, slot) in slots.iter().enumerate() {
-            if let Slot::Read { position, .. } = slot {
-                if positions.len() <= *position {
-                    positions.resize(position + 1, None);
-                }
-                if let Some(place) = positions.get_mut(*position) {
-                    *place = Some(index);
-                }
-            }
-        }
-        Ok(Self { test: filter.test.clone(), slots, positions: positions.into() })
+        let mut needed: Vec<(usize, usize)> = (0..)
+            .zip(&slots)
+            .filter_map(|(index, slot)| match slot {
+                Slot::Read { position, .. } => Some((*position, index)),
+                Slot::Default { .. } => None,
+            })
+            .collect();
+        needed.sort_unstable();
+        let walked = needed.last().map_or(0, |(position, _)| position + 1);
+        let nodes = writer.nodes();
+        let hops = nodes.hops(nodes.items().iter().take(walked).map(|field| field.node));
+        Ok(Self { test: filter.test.clone(), slots, hops, needed: needed.into() })
     }
 
     /// Whether the row passes. Reads no further than the items that decide it.
@@ -65,7 +67,8 @@ impl Program {
             program: self,
             nodes,
             cursor: Cursor::new(body),
-            next: 0,
+            walked: 0,
+            noted: 0,
             starts: [UNREAD; FILTER_ITEMS_MAX],
         };
         row.test(&self.test)
@@ -102,8 +105,10 @@ struct Row<'a> {
     program: &'a Program,
     nodes: &'a Nodes,
     cursor: Cursor<'a>,
-    /// The writer's item that the cursor stands before.
-    next: usize,
+    /// How many of the writer's items are walked over.
+    walked: usize,
+    /// How many of the needed ones are noted.
+    noted: usize,
     /// Where each slot's value starts in the body.
     starts: [usize; FILTER_ITEMS_MAX],
 }
@@ -166,18 +171,18 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Walks on up to and over an item, noting where the needed ones start on the way.
+    /// Walks on up to an item, noting where the needed ones start on the way.
     fn walk_to(&mut self, position: usize) -> Result<(), Malformed> {
-        let fields = self.nodes.items();
-        while self.next <= position {
-            let Some(field) = fields.get(self.next) else { break };
-            if let Some(Some(slot)) = self.program.positions.get(self.next)
-                && let Some(start) = self.starts.get_mut(*slot)
-            {
+        while let Some((next, slot)) = self.program.needed.get(self.noted)
+            && *next <= position
+        {
+            let hops = self.program.hops.get(self.walked..*next).unwrap_or_default();
+            self.nodes.skip_all(hops, &mut self.cursor)?;
+            self.walked = *next;
+            self.noted += 1;
+            if let Some(start) = self.starts.get_mut(*slot) {
                 *start = self.cursor.at();
             }
-            self.nodes.skip(field.node, &mut self.cursor)?;
-            self.next += 1;
         }
         Ok(())
     }
