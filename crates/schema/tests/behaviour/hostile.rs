@@ -95,3 +95,22 @@ fn a_block_of_another_size_than_it_states_is_refused() {
     assert!(!refusal(kind, &long(i64::MIN)).0.is_empty());
     assert!(!refusal(kind, &long(i64::MAX)).0.is_empty());
 }
+
+#[test]
+fn a_length_that_is_negative_or_beyond_the_body_is_refused() {
+    for kind in ["\"string\"", "[\"null\", \"string\"]", "\"bytes\""] {
+        let branch = if kind.starts_with('[') { long(1) } else { vec![] };
+        for length in [-1, -64, -65, 3, 63, 64, 8_192, i64::MAX, i64::MIN] {
+            let x = [branch.clone(), long(length), b"ab".to_vec()].concat();
+            let (said, plan) = refusal(kind, &x);
+            assert!(!said.is_empty() && plan, "{kind} {length}");
+        }
+        assert_eq!(refusal(kind, &[branch, long(2), b"ab".to_vec()].concat()), (String::new(), false));
+    }
+    for kind in
+        ["\"double\"", "\"float\"", "\"boolean\"", "\"int\"", r#"{"type": "fixed", "name": "F", "size": 3}"#]
+    {
+        let (said, plan) = refusal(kind, &[]);
+        assert!(!said.is_empty() && plan, "{kind}");
+    }
+}

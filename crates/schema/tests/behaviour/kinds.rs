@@ -182,7 +182,11 @@ fn named(name: &str, defined: &mut Vec<String>, define: impl FnOnce(&str, &mut V
 
 /// Values of the type that break no rule.
 pub(crate) fn value(kind: &Kind) -> BoxedStrategy<Value> {
-    let texts = || proptest::sample::select(TEXTS.to_vec()).prop_map(str::to_owned);
+    // Lengths of one, two and three bytes.
+    let long =
+        || proptest::sample::select(vec![63, 64, 70, 8_191, 8_192]).prop_map(|length| "x".repeat(length));
+    let texts =
+        || prop_oneof![5 => proptest::sample::select(TEXTS.to_vec()).prop_map(str::to_owned), 1 => long()];
     match kind {
         Kind::Null => Just(Value::Null).boxed(),
         Kind::Boolean => any::<bool>().prop_map(Value::Boolean).boxed(),
