@@ -1,7 +1,8 @@
 //! Listening, over mutual TLS; health on a listener of its own.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -10,6 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use shuniu_exchange::{Caller, Exchange};
+use shuniu_model::SystemId;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -22,15 +24,19 @@ use crate::{health, problem, registry};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const HEADERS_BYTES_MAX: usize = 16 << 10;
 const HEADERS_READ_MAX: Duration = Duration::from_secs(10);
+/// How long an answer under way may take once the connection is to end.
+const DRAIN_MAX: Duration = Duration::from_secs(2);
 
 /// Bounds of the door.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Connections at once.
+    /// Connections at once, of all clients.
     pub connections_max: usize,
+    /// Connections at once, of one system.
+    pub connections_per_system_max: usize,
     /// How long a TLS handshake may take.
     pub handshake_max: Duration,
-    /// How long a connection may last, whatever goes over it: a revoked certificate ends with it at the latest.
+    /// How long a connection may last, whatever goes over it.
     pub connection_max: Duration,
     /// The largest body.
     pub body_bytes_max: usize,
@@ -40,6 +46,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             connections_max: 1_000,
+            connections_per_system_max: 100,
             handshake_max: Duration::from_secs(10),
             connection_max: Duration::from_secs(300),
             body_bytes_max: 1 << 20,
@@ -59,8 +66,10 @@ pub struct Door {
 
 impl Door {
     /// Serves until cancelled.
-    pub async fn serve(self, listener: TcpListener, tracker: TaskTracker, cancel: CancellationToken) {
+    pub async fn serve(mut self, listener: TcpListener, tracker: TaskTracker, cancel: CancellationToken) {
+        self.tls = without_resumption(&self.tls);
         let places = Arc::new(Semaphore::new(self.options.connections_max));
+        let held = Held::default();
         let router = router(Arc::clone(&self.exchange), self.options.body_bytes_max);
         let door = Arc::new(self);
         while let Some((stream, source)) = accept(&listener, &cancel).await {
@@ -68,9 +77,10 @@ impl Door {
                 tracing::warn!(%source, "an HTTP connection is refused: as many as allowed are open");
                 continue;
             };
-            let (door, router, cancel) = (Arc::clone(&door), router.clone(), cancel.clone());
+            let (door, router, held, cancel) =
+                (Arc::clone(&door), router.clone(), held.clone(), cancel.clone());
             tracker.spawn(async move {
-                if let Err(reason) = door.admit(stream, source, router, &cancel).await {
+                if let Err(reason) = door.admit(stream, source, router, &held, &cancel).await {
                     tracing::info!(%source, "an HTTP connection is refused: {reason}");
                 }
                 drop(place);
@@ -83,19 +93,73 @@ impl Door {
         stream: TcpStream,
         source: SocketAddr,
         router: Router,
+        held: &Held,
         cancel: &CancellationToken,
     ) -> Result<(), String> {
         let acceptor = TlsAcceptor::from(Arc::clone(&self.tls));
-        let stream = tokio::time::timeout(self.options.handshake_max, acceptor.accept(stream))
-            .await
+        let stream = tokio::select! {
+            // Nobody is known yet: nothing is lost.
+            () = cancel.cancelled() => return Ok(()),
+            handshake = tokio::time::timeout(self.options.handshake_max, acceptor.accept(stream)) => handshake,
+        };
+        let stream = stream
             .map_err(|_| "its TLS handshake took too long".to_owned())?
             .map_err(|error| format!("TLS: {error}"))?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let certificate = certificate.ok_or_else(|| "it showed no certificate".to_owned())?;
         let caller = Caller::of_certificate(certificate, source).map_err(|error| error.to_string())?;
-        let router = router.layer(axum::Extension(caller));
-        serve_connection(stream, router, self.options.connection_max, cancel).await;
+        let _place = held
+            .take(&caller.system, self.options.connections_per_system_max)
+            .ok_or_else(|| format!("system {} has as many as allowed", caller.system))?;
+        let router = router.layer(axum::Extension(caller.clone()));
+        tokio::select! {
+            withdrawn = self.exchange.withdrawn(&caller) => {
+                tracing::info!(system = %caller.system, %source, code = withdrawn.code, "an HTTP connection is cut");
+            }
+            () = serve_connection(stream, router, self.options.connection_max, cancel) => {}
+        }
         Ok(())
+    }
+}
+
+/// A resumed TLS session shows no certificate again, so one that has ended since would still be let in.
+fn without_resumption(tls: &ServerConfig) -> Arc<ServerConfig> {
+    let mut tls = tls.clone();
+    tls.send_tls13_tickets = 0;
+    tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    Arc::new(tls)
+}
+
+/// How many connections each system has.
+#[derive(Clone, Default)]
+struct Held(Arc<Mutex<HashMap<SystemId, usize>>>);
+
+/// One connection of a system; given back when dropped.
+struct Place {
+    held: Held,
+    system: SystemId,
+}
+
+impl Held {
+    fn take(&self, system: &SystemId, max: usize) -> Option<Place> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.get(system).copied().unwrap_or_default() >= max {
+            return None;
+        }
+        *held.entry(system.clone()).or_default() += 1;
+        Some(Place { held: self.clone(), system: system.clone() })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut held = self.held.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = held.get_mut(&self.system) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                held.remove(&self.system);
+            }
+        }
     }
 }
 
@@ -155,17 +219,20 @@ async fn serve_connection(
         .max_buf_size(HEADERS_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = cancel.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-        () = tokio::time::sleep(connection_max) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
+    tokio::select! {
+        ended = connection.as_mut() => return ended_with(ended),
+        () = cancel.cancelled() => {}
+        () = tokio::time::sleep(connection_max) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    // A client that takes no bytes of its answer does not hold the door open.
+    match tokio::time::timeout(DRAIN_MAX, connection).await {
+        Ok(ended) => ended_with(ended),
+        Err(_) => tracing::debug!("an HTTP connection is cut: its client did not take the answer"),
+    }
+}
+
+fn ended_with(ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "an HTTP connection ended");
     }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -88,6 +89,9 @@ pub(crate) fn router(exchange: Arc<Exchange>) -> Router {
         .route("/config", get(config))
         .route("/config/{subject}", get(config))
         .fallback(|| async { RegistryError::new(StatusCode::NOT_FOUND, 404, "HTTP 404 Not Found") })
+        .method_not_allowed_fallback(|| async {
+            RegistryError::new(StatusCode::METHOD_NOT_ALLOWED, 405, "HTTP 405 Method Not Allowed")
+        })
         .with_state(exchange)
 }
 
@@ -168,9 +172,9 @@ async fn lookup(
     State(exchange): State<Arc<Exchange>>,
     Extension(caller): Extension<Caller>,
     Path(subject): Path<String>,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Answer {
-    let schema = found(&exchange, &caller, &subject, &body).await?;
+    let schema = found(&exchange, &caller, &subject, body).await?;
     Ok(render(&VersionBody::from(schema)))
 }
 
@@ -180,9 +184,9 @@ async fn register(
     State(exchange): State<Arc<Exchange>>,
     Extension(caller): Extension<Caller>,
     Path(subject): Path<String>,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Answer {
-    match found(&exchange, &caller, &subject, &body).await {
+    match found(&exchange, &caller, &subject, body).await {
         Ok(schema) => Ok(render(&json!({ "id": schema.id }))),
         Err(error) if error.code == 40403 || error.code == 40401 => Err(RegistryError::new(
             StatusCode::FORBIDDEN,
@@ -197,11 +201,14 @@ async fn found(
     exchange: &Exchange,
     caller: &Caller,
     subject: &str,
-    body: &[u8],
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<RegisteredSchema, RegistryError> {
     let invalid = |message: String| RegistryError::new(StatusCode::UNPROCESSABLE_ENTITY, 42201, message);
+    let body = body.map_err(|rejected| {
+        RegistryError::new(rejected.status(), u32::from(rejected.status().as_u16()), rejected.body_text())
+    })?;
     let body: LookupBody =
-        serde_json::from_slice(body).map_err(|error| invalid(format!("Invalid schema: {error}")))?;
+        serde_json::from_slice(&body).map_err(|error| invalid(format!("Invalid schema: {error}")))?;
     if body.schema_type.is_some_and(|kind| kind != "AVRO") {
         return Err(invalid("Invalid schema: only AVRO is served".to_owned()));
     }

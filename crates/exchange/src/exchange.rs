@@ -17,6 +17,7 @@ use crate::caller::Caller;
 use crate::hub::{Hub, Settings};
 use crate::keyring::KeyRing;
 use crate::policy_watch::PolicyWatch;
+use crate::recorded::Withdrawn;
 use crate::session::{Closed, Session};
 
 const OUTBOX_EVERY: Duration = Duration::from_secs(1);
@@ -78,6 +79,11 @@ impl Exchange {
     #[must_use]
     pub fn certificate_refused(&self, serial: &str) -> bool {
         self.hub.policy.snapshot().is_revoked(serial)
+    }
+
+    /// Resolves when a caller is no longer good (certificate revoked or over, system gone): its connections end then.
+    pub async fn withdrawn(&self, caller: &Caller) -> Withdrawn {
+        self.hub.caller_withdrawn(caller).await
     }
 
     /// The virtual brokers there are now.

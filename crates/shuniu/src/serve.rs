@@ -309,5 +309,6 @@ fn api_options(config: &config::Api) -> shuniu_api::Options {
         handshake_max: Duration::from_secs(config.handshake_seconds),
         connection_max: Duration::from_secs(config.connection_seconds),
         body_bytes_max: config.body_bytes_max,
+        ..shuniu_api::Options::default()
     }
 }
