@@ -29,6 +29,8 @@ use crate::sink::table::{Pending, Start, Table};
 
 mod layout;
 mod table;
+#[cfg(test)]
+mod tests;
 
 /// How long a batch that is not full waits for more.
 const BATCH_MILLISECONDS: u64 = 200;

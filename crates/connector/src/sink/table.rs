@@ -395,6 +395,13 @@ impl Table {
         Ok(swept.rows_affected())
     }
 
+    /// One column of texts.
+    #[cfg(test)]
+    pub(super) async fn texts(&mut self, sql: &'static str) -> Vec<String> {
+        let rows = sqlx::query(sql).fetch_all(&mut self.db).await.unwrap();
+        rows.iter().map(|row| row.try_get(0).unwrap()).collect()
+    }
+
     async fn begin(&mut self) -> Result<(), SinkError> {
         let begin = match self.backend {
             Backend::Sqlite => "BEGIN IMMEDIATE",
