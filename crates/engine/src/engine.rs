@@ -15,7 +15,7 @@ use crate::commits::Commits;
 use crate::config::EngineConfig;
 use crate::database::Database;
 use crate::error::EngineError;
-use crate::folder::FolderLock;
+use crate::folder::{FolderLock, sync_folder};
 use crate::group::Groups;
 use crate::log::partition::{LogContext, hold};
 use crate::serve::producer_ids::ProducerIds;
@@ -55,6 +55,7 @@ impl Engine {
         let topics_folder = folder.join("topics");
         fs::create_dir_all(&topics_folder).map_err(EngineError::disk("make", &topics_folder))?;
         let lock = FolderLock::take(&folder)?;
+        sync_folder(&folder).map_err(EngineError::disk("sync", &folder))?;
         let database = Database::open(&folder).await?;
         let cluster_id = database.cluster_id(&uuid::Uuid::new_v4().simple().to_string()).await?;
         let rows = database.topics().await?;

@@ -193,6 +193,7 @@ impl Partition {
     /// Appends what waits, round by round, until nothing waits. What comes while one round syncs is the next round:
     /// that is the group commit.
     fn work_off(&self) {
+        let _refuse_if_it_panics = Refusing(self);
         loop {
             let waiting = {
                 let mut queue = hold(&self.queue);
@@ -225,6 +226,21 @@ impl Partition {
     /// Changes what readers see.
     pub(crate) fn show<T>(&self, change: impl FnOnce(&mut View) -> T) -> T {
         change(&mut self.view.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Should the writer panic, nobody waits for it in vain: those in the queue hear that it is closed, as do all later.
+struct Refusing<'a>(&'a Partition);
+
+impl Drop for Refusing<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut queue = hold(&self.0.queue);
+            queue.closed = true;
+            queue.running = false;
+            queue.waiting.clear();
+            self.0.idle.notify_all();
+        }
     }
 }
 
