@@ -109,7 +109,7 @@ impl Plans {
                 };
                 planned.push(Planned { writer: version.id, id, plan });
             }
-            // Deletions of records with subjects carry `before`, so only a resource without either passes untouched.
+            // Where records must carry `before` there is nothing to gain from looking whether one does.
             let untouched = view.is_whole() && !resource.before_on_deletions();
             Ok(Reader::new(planned, untouched, self.decompressed_bytes_max, Arc::clone(&self.scratches)))
         })

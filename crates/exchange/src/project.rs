@@ -8,7 +8,7 @@ use shuniu_policy::ReadPermit;
 use shuniu_schema::{Malformed, Plan, frame};
 use shuniu_wire::batch::{
     BatchError, Compression, Delivered, Disposition, Part, Record, RecordOut, RewriteError, RewriteOptions,
-    pass_through, rewrite,
+    batches, pass_through, rewrite,
 };
 use shuniu_wire::messages::FetchResponse;
 
@@ -120,7 +120,7 @@ impl Reader {
             codec: Compression::Lz4,
             decompressed_bytes_max: self.decompressed_bytes_max,
         };
-        if self.untouched {
+        if self.untouched && !self.holds_before(records, fetch_offset)? {
             let passed = self.scratches.with(|scratch| pass_through(records, &options, scratch));
             let passed = passed.map_err(|error| match error {
                 RewriteError::Batch { source, .. } => Fault::Batch(source),
@@ -146,6 +146,27 @@ impl Reader {
             covered_to: rewritten.covered_to,
             schemas,
         })
+    }
+
+    /// Whether a record carries the row before it. Publishing systems may send it where the resource does not ask for
+    /// it, and a resource may have asked for it once: only the bytes tell, and it never leaves.
+    fn holds_before(&self, records: &Bytes, fetch_offset: i64) -> Result<bool, Fault> {
+        self.scratches
+            .with(|scratch| {
+                for batch in batches(records) {
+                    let batch = batch?;
+                    if batch.header().is_control() || batch.header().last_offset() < fetch_offset {
+                        continue;
+                    }
+                    for record in batch.records(scratch, self.decompressed_bytes_max)? {
+                        if record?.headers.find(BEFORE).is_some() {
+                            return Ok(true);
+                        }
+                    }
+                }
+                Ok(false)
+            })
+            .map_err(Fault::Batch)
     }
 
     /// One record: out as the view has it, out as a deletion when it has left the filter, or not out.

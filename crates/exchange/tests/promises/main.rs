@@ -100,6 +100,17 @@ async fn p1_only_the_publishing_system_publishes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn p2_the_row_before_never_leaves_even_where_batches_pass_as_they_are() {
+    let world = World::start().await;
+    // A resource without row filters or subjects asks for no `before`; connectors send it all the same.
+    let sent = deletion("500103", Vec::new());
+    assert_eq!(world.publish("civil-affairs", "division", &[sent]).await.error_code, 0);
+    let back = world.read("civil-affairs", "division").await;
+    assert_eq!(back.len(), 1);
+    assert_eq!(back[0].headers, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn p2_exactly_the_granted_rows_and_items_leave() {
     let world = World::start().await;
     let schema = world.schema_id(REGISTER, "population").await;
