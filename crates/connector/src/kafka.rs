@@ -23,6 +23,9 @@ const ANSWER_SECONDS: u64 = 30;
 /// Without a record or the end of a partition, after which a reader gives up.
 const SILENCE_SECONDS: u64 = 60;
 
+/// Sends of one step until refused records are found; those still in doubt then are all named as refused.
+const ROUNDS_MAX: u32 = 256;
+
 /// Records given to the caller at a time.
 const RECORDS_PER_REPLAY: usize = 2_000;
 
@@ -196,13 +199,23 @@ impl<S: Schemas> KafkaPublisher<S> {
                     again.push(position);
                 }
                 Ok(Err((KafkaError::MessageProduction(code), _))) if is_final(code) => {
-                    refused.push(Refused { position, reason: code.to_string() });
+                    refused.push(Refused { position, reason: reason(code) });
                 }
                 Ok(Err((source, _))) => return Err(failed(source)),
                 Err(_) => return Err(failed(KafkaError::Canceled)),
             }
         }
         Ok((refused, again))
+    }
+}
+
+/// What the client says of a refusal; it does not pass the hub's own words on.
+fn reason(code: RDKafkaErrorCode) -> String {
+    match code {
+        RDKafkaErrorCode::InvalidRecord => {
+            "it breaks a rule of the resource, which the hub's audit log names".into()
+        }
+        code => code.to_string(),
     }
 }
 
@@ -297,17 +310,26 @@ impl<S: Schemas> Publisher for KafkaPublisher<S> {
     }
 
     async fn send(&mut self, batch: &Batch, changes: &[(i64, Change)]) -> Result<Vec<Refused>, PublishError> {
-        let mut positions: Vec<usize> = (0..changes.len()).collect();
-        let mut refused = Vec::new();
-        // One bad record refuses its batch. Each round takes bad ones out and sends the others again, so it ends.
-        while !positions.is_empty() {
-            let (mut bad, again) = self.send_once(batch, changes, &positions).await?;
-            if bad.is_empty() && !again.is_empty() {
+        let mut groups: Vec<Vec<usize>> = vec![(0..changes.len()).collect()];
+        let (mut refused, mut rounds) = (Vec::new(), 0);
+        // One bad record refuses its batch, and the client may not be told which one it was. Halves are sent alone
+        // until the bad ones are; an answer of refused is certain, so no record is sent twice.
+        while let Some(group) = groups.pop() {
+            let (mut bad, again) = self.send_once(batch, changes, &group).await?;
+            rounds += 1;
+            let is_told = !again.is_empty();
+            if bad.is_empty() && is_told {
                 let source = KafkaError::MessageProduction(RDKafkaErrorCode::InvalidDifferentRecord);
                 return Err(PublishError::Kafka { attempted: "send records", source });
             }
-            refused.append(&mut bad);
-            positions = again;
+            if is_told || bad.len() <= 1 || rounds >= ROUNDS_MAX {
+                refused.append(&mut bad);
+                groups.extend(is_told.then_some(again));
+                continue;
+            }
+            let second = bad.split_off(bad.len() / 2);
+            groups.push(second.iter().map(|refused| refused.position).collect());
+            groups.push(bad.iter().map(|refused| refused.position).collect());
         }
         refused.sort_by_key(|refused| refused.position);
         Ok(refused)
