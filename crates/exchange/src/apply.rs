@@ -34,6 +34,8 @@ pub struct Context<'a> {
 /// What a file changes.
 #[derive(Debug, Default)]
 pub struct Changes {
+    /// The policy version that they were worked out from.
+    version: u64,
     lines: Vec<String>,
     changes: Vec<Change>,
     drafts: Vec<DraftOf>,
@@ -64,7 +66,7 @@ impl Changes {
     /// version.
     ///
     /// # Errors
-    /// When the database refuses; nothing is changed then.
+    /// When the database refuses, or the directory changed since they were worked out; nothing is changed then.
     pub async fn apply(&self, store: &Store, operator: &str) -> Result<u64, StoreError> {
         let drafts = self
             .drafts
@@ -86,7 +88,7 @@ impl Changes {
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        store.write(&self.changes, &drafts).await
+        store.write_after(self.version, &self.changes, &drafts).await
     }
 
     fn note(&mut self, sign: char, target: String, detail: String, change: Change) {

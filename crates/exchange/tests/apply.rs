@@ -134,7 +134,7 @@ async fn a_filter_that_compares_text_with_a_number_is_refused() {
 #[tokio::test]
 async fn a_partial_date_ends_no_grant() {
     let (_folder, store) = open().await;
-    for date in ["2030-13-31", "2030-12", "soon"] {
+    for date in ["2030-13-31", "2030-12", "soon", "2030-12-31T12:00:00", "2030-12-31 12:00:00"] {
         let broken = directory().replacen("ends_at = \"2030-12-31\"", &format!("ends_at = \"{date}\""), 1);
         assert!(problems(&broken, &store).await.contains("neither a date nor an RFC 3339 instant"), "{date}");
     }
@@ -148,4 +148,58 @@ async fn an_organisation_cannot_hold_the_key_and_its_pseudonym() {
         modes = [\"subscribe\"]\npurpose = \"p\"\nbasis = \"b\"\nends_at = \"2030-12-31\"\n[grant.items]\nid_no = \"keep\"\n";
     let text = problems(&format!("{}{second}", directory()), &store).await;
     assert!(text.contains("the key in another form"), "{text}");
+}
+
+#[tokio::test]
+async fn the_same_holds_for_a_system_that_moves_to_the_organisation() {
+    let (_folder, store) = open().await;
+    changes(&directory(), &store).await.unwrap().apply(&store, "wang").await.unwrap();
+    let moved = directory().replacen(
+        "id = \"hall-yuzhong\"\norganisation = \"",
+        "id = \"hall-yuzhong\"\norganisation = \"11500000XNG0000976\" # \"",
+        1,
+    );
+    assert_ne!(moved, directory());
+    let text = problems(&moved, &store).await;
+    assert!(text.contains("the key in another form"), "{text}");
+}
+
+#[tokio::test]
+async fn a_publishing_system_cannot_leave_its_provider_even_where_its_resource_is_not_named() {
+    let (_folder, store) = open().await;
+    changes(&directory(), &store).await.unwrap().apply(&store, "wang").await.unwrap();
+    let alone = "[[system]]\nid = \"civil-affairs\"\norganisation = \"11500000XNG0000976\"\nname = \"n\"\n";
+    let text = problems(alone, &store).await;
+    assert!(text.contains("resource division: its publishing system `civil-affairs`"), "{text}");
+}
+
+#[tokio::test]
+async fn a_publishing_system_is_given_no_grant_on_what_it_publishes() {
+    let (_folder, store) = open().await;
+    let own = "\n[[grant]]\nid = \"own\"\nsystem = \"civil-affairs\"\nresource = \"division\"\n\
+        modes = [\"subscribe\"]\npurpose = \"p\"\nbasis = \"b\"\nends_at = \"2030-12-31\"\nwhole = true\n";
+    let text = problems(&format!("{}{own}", directory()), &store).await;
+    assert!(text.contains("reads it back without a grant"), "{text}");
+}
+
+#[tokio::test]
+async fn a_subject_must_be_an_item_of_every_registered_version() {
+    let (_folder, store) = open().await;
+    changes(&directory(), &store).await.unwrap().apply(&store, "wang").await.unwrap();
+    let wrong = directory().replacen("subjects = [\"lei\"]", "subjects = [\"lei\", \"leii\"]", 1);
+    assert_ne!(wrong, directory());
+    let text = problems(&wrong, &store).await;
+    assert!(text.contains("resource legal-entity") && text.contains("leii"), "{text}");
+}
+
+#[tokio::test]
+async fn what_was_worked_out_from_an_older_directory_is_not_applied() {
+    let (_folder, store) = open().await;
+    let first = changes(&directory(), &store).await.unwrap();
+    first.apply(&store, "wang").await.unwrap();
+    let longer = directory().replacen("ends_at = \"2030-12-31\"", "ends_at = \"2031-12-31\"", 1);
+    let late = changes(&longer, &store).await.unwrap();
+    changes(&longer, &store).await.unwrap().apply(&store, "li").await.unwrap();
+    let error = late.apply(&store, "wang").await.unwrap_err();
+    assert!(error.to_string().contains("look at the difference again"), "{error}");
 }

@@ -99,7 +99,10 @@ pub(super) struct GrantTable {
 
 /// A date or instant, as TOML's own or as text.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "a date as 2030-12-31 or an instant as 2030-12-31T12:00:00+08:00 is wanted here"
+)]
 pub(super) enum Moment {
     Text(String),
     Toml(toml::value::Datetime),
@@ -135,7 +138,11 @@ pub(super) enum TreatmentText {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged, rename_all = "kebab-case")]
+#[serde(
+    untagged,
+    rename_all = "kebab-case",
+    expecting = "`generalise` is \"month\", \"year\", { prefix = 4 } or { step = 10 }"
+)]
 pub(super) enum GeneraliseText {
     Named(GeneraliseName),
     Prefix { prefix: u32 },
@@ -196,9 +203,11 @@ impl DirectoryFile {
     }
 }
 
-/// Adds the nearest known key to the message about an unknown one.
+/// Adds the nearest known word to the message about an unknown one.
 fn explain(message: &str) -> String {
-    let Some(rest) = message.strip_prefix("unknown field `") else { return message.to_owned() };
+    let unknown = |prefix, kind| message.strip_prefix(prefix).map(|rest| (kind, rest));
+    let found = unknown("unknown field `", "key").or_else(|| unknown("unknown variant `", "word"));
+    let Some((kind, rest)) = found else { return message.to_owned() };
     let Some((given, expected)) = rest.split_once('`') else { return message.to_owned() };
     let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
     let nearest = known
@@ -207,8 +216,8 @@ fn explain(message: &str) -> String {
         .filter(|(likeness, _)| *likeness >= NEAR)
         .max_by(|(one, _), (other, _)| one.total_cmp(other));
     match nearest {
-        Some((_, nearest)) => format!("unknown key `{given}`: did you mean `{nearest}`?"),
-        None => format!("unknown key `{given}`: known here are {}", known.join(", ")),
+        Some((_, nearest)) => format!("unknown {kind} `{given}`: did you mean `{nearest}`?"),
+        None => format!("unknown {kind} `{given}`: known here are {}", known.join(", ")),
     }
 }
 
@@ -235,5 +244,21 @@ mod tests {
         );
         assert!(problem("[[system]\n").contains("line 1"));
         assert!(problem("[[grants]]\n").contains("did you mean `grant`?"));
+    }
+
+    #[test]
+    fn an_unknown_word_is_refused_with_the_nearest_known_one() {
+        let grant = "[[grant]]\nid = \"g\"\nsystem = \"s\"\nresource = \"r\"\nmodes = []\npurpose = \"p\"\n\
+                     basis = \"b\"\n";
+        let revoked = problem(&format!("{grant}ends_at = 2030-12-31\nstate = \"revokd\"\n"));
+        assert!(revoked.contains("line 9: unknown word `revokd`: did you mean `revoked`?"), "{revoked}");
+        let treated = problem(&format!("{grant}ends_at = 2030-12-31\n[grant.items]\nx = \"keeep\"\n"));
+        assert!(treated.contains("did you mean `keep`?"), "{treated}");
+        let coarse = problem(&format!(
+            "{grant}ends_at = 2030-12-31\n[grant.items]\nx = {{ generalise = \"decade\" }}\n"
+        ));
+        assert!(coarse.contains("`generalise` is \"month\""), "{coarse}");
+        let ends = problem(&format!("{grant}ends_at = 5\n"));
+        assert!(ends.contains("a date as 2030-12-31"), "{ends}");
     }
 }

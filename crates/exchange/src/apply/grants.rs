@@ -20,7 +20,6 @@ pub(super) fn read(file: &DirectoryFile, draft: &mut Draft<'_>) {
     let mut grants: BTreeMap<GrantId, Grant> =
         draft.context.facts.grants.iter().map(|grant| (grant.id.clone(), grant.clone())).collect();
     let mut named = std::collections::BTreeSet::new();
-    let mut revoked = Vec::new();
     let mut fresh = Vec::new();
     for table in &file.tables.grant {
         let at = format!("grant {}", table.id);
@@ -31,26 +30,51 @@ pub(super) fn read(file: &DirectoryFile, draft: &mut Draft<'_>) {
         let Some(new) = parse(&at, table, &grants, draft) else { continue };
         match grants.insert(new.id.clone(), new.clone()) {
             None => fresh.push(new),
-            Some(old) => change(&at, &old, &new, draft, &mut revoked),
+            Some(old) => change(&at, &old, &new, draft),
         }
     }
-    // Revocations first: a new grant may take the place of a revoked one in the same file.
-    revoked.extend(
-        fresh.iter().filter(|grant| grant.state == GrantState::Revoked).map(|grant| grant.id.clone()),
-    );
+    // Revocations stand before: a new grant may take the place of one that the same file revokes.
     for grant in &fresh {
         let at = format!("grant {}", grant.id);
         alone(&at, grant, &grants, draft);
+        not_its_own(&at, grant, draft);
         draft.changes.lines.push(format!("+ {at}: {}", said(grant)));
         draft.changes.changes.push(Change::Grant(grant.clone()));
         draft.changes.drafts.push(DraftOf::Granted(Box::new(grant.clone())));
     }
+    let beside: Vec<&Grant> = grants.values().filter(|grant| moved(&grant.system, draft)).collect();
+    for grant in beside {
+        alone(&format!("grant {}", grant.id), grant, &grants, draft);
+    }
     views(&grants, draft);
 }
 
-/// Every live grant's view fits its resource as it is to be, and every version of it has its projected schema.
+/// Whether the file gives a system of the directory to another organisation: it comes beside that one's grants.
+fn moved(system: &SystemId, draft: &Draft<'_>) -> bool {
+    let was = draft.context.facts.systems.iter().find(|known| known.id == *system);
+    was.is_some_and(|was| draft.systems.get(system).is_some_and(|is| is.organisation != was.organisation))
+}
+
+/// A publishing system reads its resource back whole, without a grant, and would never be held to one.
+fn not_its_own(at: &str, new: &Grant, draft: &mut Draft<'_>) {
+    let publishing = draft.resources.get(&new.resource).map(|(resource, _)| &resource.publishing_system);
+    if new.state != GrantState::Revoked && publishing == Some(&new.system) {
+        draft.problems.push(
+            at,
+            format!(
+                "system `{}` publishes `{}`, and reads it back without a grant",
+                new.system, new.resource
+            ),
+        );
+    }
+}
+
+/// Every live grant's view fits its resource as it is to be, and every version of it has its projected schema. A grant
+/// that has ended binds no later version; it is looked at again when it is renewed.
 fn views(grants: &BTreeMap<GrantId, Grant>, draft: &mut Draft<'_>) {
-    for grant in grants.values().filter(|grant| grant.state != GrantState::Revoked) {
+    let now = draft.context.now;
+    let live = |grant: &&Grant| grant.state != GrantState::Revoked && grant.ends_at > now;
+    for grant in grants.values().filter(live) {
         let at = format!("grant {}", grant.id);
         let Some((resource, schemas)) = draft.resources.get(&grant.resource).cloned() else { continue };
         let Some(latest) = schemas.last() else { continue };
@@ -124,7 +148,7 @@ fn alone(at: &str, new: &Grant, grants: &BTreeMap<GrantId, Grant>, draft: &mut D
     }
 }
 
-fn change(at: &str, old: &Grant, new: &Grant, draft: &mut Draft<'_>, revoked: &mut Vec<GrantId>) {
+fn change(at: &str, old: &Grant, new: &Grant, draft: &mut Draft<'_>) {
     if old.view.digest() != new.view.digest() || old.system != new.system || old.resource != new.resource {
         draft
             .problems
@@ -140,7 +164,6 @@ fn change(at: &str, old: &Grant, new: &Grant, draft: &mut Draft<'_>, revoked: &m
     }
     let target = format!("grant {}", new.id);
     if new.state == GrantState::Revoked {
-        revoked.push(new.id.clone());
         draft.changes.lines.push(format!("- {target}: revoked"));
         draft.changes.changes.push(Change::GrantState { id: new.id.clone(), state: GrantState::Revoked });
         draft.changes.drafts.push(DraftOf::Revoked { id: new.id.clone(), resource: new.resource.clone() });
@@ -262,7 +285,8 @@ fn moment(
         return Some(Timestamp::from_micros(instant.as_microsecond()));
     }
     let found = || -> Result<jiff::Timestamp, jiff::Error> {
-        let date: Date = text.parse()?;
+        // A time of day without its offset is no instant, and must not be read as the day alone.
+        let date = Date::strptime("%Y-%m-%d", text)?;
         let date = if end { date.tomorrow()? } else { date };
         TimeZone::get(time_zone)?.to_timestamp(date.to_datetime(jiff::civil::Time::midnight()))
     };

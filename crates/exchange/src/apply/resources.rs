@@ -32,6 +32,18 @@ pub(super) fn read(file: &DirectoryFile, draft: &mut Draft<'_>) {
             place(&at, table, file, resource, draft);
         }
     }
+    // What the file does not name is checked as well: a system that it moves may publish something.
+    let mut strangers = Vec::new();
+    for (resource, _) in draft.resources.values().filter(|(it, _)| !named.contains(&it.name.to_string())) {
+        let system = draft.systems.get(&resource.publishing_system);
+        if system.is_some_and(|system| system.organisation != resource.provider) {
+            strangers.push((resource.name.clone(), resource.publishing_system.clone()));
+        }
+    }
+    for (resource, system) in strangers {
+        let what = format!("its publishing system `{system}` would no longer be its provider's");
+        draft.problems.push(format!("resource {resource}"), what);
+    }
 }
 
 fn parse(at: &str, table: &ResourceTable, draft: &mut Draft<'_>) -> Option<Resource> {
@@ -113,6 +125,10 @@ fn place(at: &str, table: &ResourceTable, file: &DirectoryFile, mut new: Resourc
         let Some(schema) = draft.problems.note(&format!("{at}, schema `{path}`"), Schema::parse(text)) else {
             continue;
         };
+        // Of registered versions too: the key and the subjects are read from records of every version.
+        draft
+            .problems
+            .note(&format!("{at}, schema `{path}`"), Checker::new(&schema, &new.key, &new.subjects));
         if let Some(registered) = new.versions.get(index) {
             if !schema.same_as(&registered.text) {
                 let version = registered.version;
@@ -124,9 +140,6 @@ fn place(at: &str, table: &ResourceTable, file: &DirectoryFile, mut new: Resourc
         }
         let earlier: Vec<&Schema> = schemas.iter().collect();
         draft.problems.note(&format!("{at}, schema `{path}`"), compatible(&schema, &earlier));
-        draft
-            .problems
-            .note(&format!("{at}, schema `{path}`"), Checker::new(&schema, &new.key, &new.subjects));
         schemas.push(schema);
         added.push((u32::try_from(index + 1).unwrap_or(u32::MAX), text.clone()));
     }
