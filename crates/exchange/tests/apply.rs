@@ -203,3 +203,35 @@ async fn what_was_worked_out_from_an_older_directory_is_not_applied() {
     let error = late.apply(&store, "wang").await.unwrap_err();
     assert!(error.to_string().contains("look at the difference again"), "{error}");
 }
+
+/// The directory with a second version of `population` that lacks an item which grants name, read at that time.
+async fn without_death_flag(store: &Store, now: &str) -> Result<Changes, Problems> {
+    let path = "../schemas/population/v1.avsc";
+    let text = directory().replacen(&format!("\"{path}\""), &format!("\"{path}\", \"v2\""), 1);
+    let read = |path: &str| std::fs::read_to_string(root().join("config").join(path));
+    let narrower = |path: &str| -> std::io::Result<String> {
+        if path != "v2" {
+            return read(path);
+        }
+        let mut schema: serde_json::Value = serde_json::from_str(&read("../schemas/population/v1.avsc")?)?;
+        let fields = schema.get_mut("fields").unwrap().as_array_mut().unwrap();
+        fields.retain(|field| field["name"] != "death_flag");
+        Ok(schema.to_string())
+    };
+    let facts = store.facts().await.unwrap();
+    let now = now.parse::<jiff::Timestamp>().unwrap().as_microsecond();
+    let now = Timestamp::from_micros(now);
+    let context = Context { facts: &facts, keys: &Keys, time_zone: "Asia/Shanghai", now };
+    DirectoryFile::parse(&text, narrower)?.changes(&context)
+}
+
+#[tokio::test]
+async fn a_version_that_removes_an_item_of_a_grant_in_force_is_refused() {
+    let (_folder, store) = open().await;
+    changes(&directory(), &store).await.unwrap().apply(&store, "wang").await.unwrap();
+    let text = without_death_flag(&store, "2030-12-31T15:59:59Z").await.unwrap_err().to_string();
+    assert!(text.contains("grant bank-population") && text.contains("death_flag"), "{text}");
+    // A grant that has ended binds nothing any more.
+    let ended = without_death_flag(&store, "2030-12-31T16:00:00Z").await.unwrap();
+    assert_eq!(ended.lines(), ["+ schema version 2 of population"]);
+}
