@@ -126,3 +126,100 @@ async fn a_narrower_view_leaves_nothing_of_the_wider_one() {
     write(&mut table, WIDE, &begun, 0, &[("x", Some(&[Some("x"), Some("8"), None]))]).await;
     assert_eq!(table.texts("SELECT _key || n FROM things").await, ["x8"]);
 }
+
+/// A PostgreSQL of the test's own, reached through a socket in its folder; `None` where there is none to start.
+struct Cluster {
+    programs: std::path::PathBuf,
+    folder: tempfile::TempDir,
+}
+
+impl Cluster {
+    fn start() -> Option<Self> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let programs = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+        let programs = programs.filter_map(|entry| Some(entry.ok()?.path().join("bin")));
+        let programs = programs.filter(|folder| folder.join("initdb").exists()).max()?;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        let cluster = Self { programs, folder };
+        let path = cluster.folder.path().display().to_string();
+        let (data, log) = (format!("{path}/data"), format!("{path}/log"));
+        let socket = format!("-c listen_addresses='' -c unix_socket_directories='{path}'");
+        let is_up = cluster
+            .run("initdb", &["-D", &data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync"])
+            && cluster.run("pg_ctl", &["-D", &data, "-w", "-o", &socket, "-l", &log, "start"]);
+        is_up.then_some(cluster)
+    }
+
+    /// PostgreSQL does not run as root: then its own user runs it.
+    fn run(&self, program: &str, arguments: &[&str]) -> bool {
+        use std::process::{Command, Stdio};
+        let program = self.programs.join(program);
+        let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+        let mut command = match is_root {
+            true => Command::new("runuser"),
+            false => Command::new(&program),
+        };
+        if is_root {
+            command.args(["-u", "postgres", "--"]).arg(&program);
+        }
+        let command = command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let data = self.folder.path().join("data").display().to_string();
+        self.run("pg_ctl", &["-D", &data, "-m", "immediate", "stop"]);
+    }
+}
+
+#[tokio::test]
+async fn postgresql_gets_the_same_rows_in_its_own_types() {
+    const TYPED: &str = r#"{"type": "record", "name": "R", "fields": [
+        {"name": "a", "type": "string"}, {"name": "n", "type": ["null", "long"], "default": null},
+        {"name": "d", "type": ["null", {"type": "int", "logicalType": "date"}], "default": null},
+        {"name": "c", "type": ["null", {"type": "bytes", "logicalType": "decimal", "precision": 20, "scale": 6}], "default": null},
+        {"name": "i", "type": ["null", {"type": "long", "logicalType": "timestamp-micros"}], "default": null},
+        {"name": "b", "type": ["null", "boolean"], "default": null},
+        {"name": "f", "type": ["null", "double"], "default": null}]}"#;
+    let Some(cluster) = Cluster::start() else {
+        println!("left out: no PostgreSQL to start");
+        return;
+    };
+    let host = cluster.folder.path().display().to_string().replace('/', "%2F");
+    let sink: Sink = toml::from_str(&format!(
+        "resource = \"things\"\ndatabase = \"postgres://postgres@localhost/postgres?host={host}\"\ntable = \"things\"\ncreate = true\n"
+    ))
+    .unwrap();
+    let mut table = Table::open(&sink).await.unwrap();
+    let begun = start(&mut table, TYPED, 0, 0).await;
+    let full: &[Option<&str>] = &[
+        Some("x"),
+        Some("-7"),
+        Some("2020-02-29"),
+        Some("5147.1628"),
+        Some("2020-09-01T17:55:19Z"),
+        Some("true"),
+        Some("1.5"),
+    ];
+    let empty: &[Option<&str>] = &[Some("y"), None, None, None, None, None, None];
+    write(
+        &mut table,
+        TYPED,
+        &begun,
+        0,
+        &[("x", Some(full)), ("y", Some(empty)), ("z", Some(full)), ("z", None)],
+    )
+    .await;
+    table.sweep(begun.generation).await.unwrap();
+    let typed =
+        "SELECT concat_ws(' ', a, n, d + 1, c * 2, i AT TIME ZONE 'UTC', b, f) FROM things ORDER BY _key";
+    assert_eq!(table.texts(typed).await, ["x -7 2020-03-01 10294.3256 2020-09-01 17:55:19 t 1.5", "y"]);
+    // The table follows a narrower view, and goes on from its offsets.
+    let begun = start(&mut table, NARROW, 4, 0).await;
+    write(&mut table, NARROW, &begun, 4, &[("x", Some(&[Some("x")]))]).await;
+    assert_eq!(table.sweep(begun.generation).await.unwrap(), 1);
+    assert_eq!(start(&mut table, NARROW, 5, 0).await.offsets, HashMap::from([(0, 5)]));
+}
