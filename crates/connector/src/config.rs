@@ -124,6 +124,9 @@ pub(crate) struct Source {
     #[serde(default = "a_minute")]
     pub(crate) poll_seconds: u64,
     pub(crate) items: BTreeMap<Spanned<String>, ItemRule>,
+    /// Where the relative paths of the connector's file start.
+    #[serde(skip)]
+    pub(crate) folder: PathBuf,
 }
 
 /// A table that follows a resource.
@@ -292,6 +295,7 @@ impl Config {
         }
         if let Some(source) = &mut self.source {
             let source = source.get_mut();
+            source.folder = folder.to_owned();
             for path in [&mut source.schema, &mut source.state, &mut source.rejects] {
                 *path = folder.join(&*path);
             }
@@ -309,6 +313,12 @@ impl Config {
 }
 
 impl Source {
+    /// The file as the connector's file names it: the same wherever the program is started.
+    pub(crate) fn name_of(&self, file: &Path) -> String {
+        let named = file.strip_prefix(&self.folder).unwrap_or(file);
+        named.to_string_lossy().into_owned()
+    }
+
     fn check(&self) -> Result<(), String> {
         let require = |holds: bool, rule: &str| if holds { Ok(()) } else { Err(rule.to_owned()) };
         require(!self.files.is_empty(), "`files` names no file")?;

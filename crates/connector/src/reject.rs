@@ -52,15 +52,14 @@ pub(crate) struct Rejects {
 
 impl Rejects {
     /// The rejects of an earlier run over the same file go.
-    pub(crate) fn new(folder: &Path, file: &Path) -> Result<Self, RejectError> {
-        let file = file.to_string_lossy().into_owned();
+    pub(crate) fn new(folder: &Path, file: &str) -> Result<Self, RejectError> {
         // Files of the same name in several folders each have their own.
         let name: String =
             file.trim_start_matches(['.', '/']).chars().map(|c| if c == '/' { '_' } else { c }).collect();
         let path = folder.join(format!("{name}.ndjson"));
         match std::fs::remove_file(&path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(RejectError { path, source }),
-            _ => Ok(Self { file, path, out: None, count: 0, rules: BTreeMap::new() }),
+            _ => Ok(Self { file: file.to_owned(), path, out: None, count: 0, rules: BTreeMap::new() }),
         }
     }
 

@@ -124,7 +124,7 @@ impl<P: Publisher> Run<'_, P> {
             return Ok(vec![Step { files }]);
         }
         let is_done =
-            |(path, digest): &(PathBuf, FileDigest)| done.get(&*path.to_string_lossy()) == Some(digest);
+            |(path, digest): &(PathBuf, FileDigest)| done.get(&self.source.name_of(path)) == Some(digest);
         let rest = files.into_iter().skip_while(is_done);
         Ok(rest.map(|file| Step { files: vec![file] }).collect())
     }
@@ -153,7 +153,7 @@ impl<P: Publisher> Run<'_, P> {
         self.send(path, &batch, &difference).await?;
         // When the same files come in another step order they are done all the same: what counts is what was sent.
         let mut done: Vec<_> =
-            step.files.iter().map(|(path, digest)| (path.to_string_lossy().into_owned(), *digest)).collect();
+            step.files.iter().map(|(path, digest)| (self.source.name_of(path), *digest)).collect();
         if step.files.len() == 1 && self.source.coverage == Coverage::Whole {
             done = self.before(path)?.into_iter().chain(done).collect();
         }
@@ -165,7 +165,7 @@ impl<P: Publisher> Run<'_, P> {
     /// The files up to this one: the last whole file stands for all before it.
     fn before(&self, path: &Path) -> Result<Vec<(String, FileDigest)>, ConnectorError> {
         let earlier = files::resolve(&self.source)?.into_iter().take_while(|file| file != path);
-        let noted = earlier.map(|file| Ok((file.to_string_lossy().into_owned(), files::digest(&file)?)));
+        let noted = earlier.map(|file| Ok((self.source.name_of(&file), files::digest(&file)?)));
         noted.collect()
     }
 
@@ -197,7 +197,7 @@ impl<P: Publisher> Run<'_, P> {
         digest: &FileDigest,
     ) -> Result<FileReport, ConnectorError> {
         let first_place = position << ROW_BITS;
-        let mut rejects = Rejects::new(&self.source.rejects, path)?;
+        let mut rejects = Rejects::new(&self.source.rejects, &self.source.name_of(path))?;
         let mut report = FileReport { file: path.to_owned(), ..FileReport::default() };
         let mut absent = vec![0; self.source.mandatory.len()];
         let before = self.state.staged().await?;

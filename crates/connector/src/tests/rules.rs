@@ -299,3 +299,13 @@ fn an_unknown_key_is_an_error_that_names_the_nearest_one_and_its_line() {
     );
     assert_eq!(message(""), "line 1: a connector needs [source] or [sink]");
 }
+
+#[test]
+fn a_file_is_known_by_the_name_that_the_connector_gives_it() {
+    let mut bench = pairs("coverage = \"whole\"");
+    bench.toml = bench.toml.replace("[source]\n", "[source]\nglob = true\n");
+    let (source, _) = bench.load(&[Path::new("../sources/*.csv")]);
+    assert_eq!(source.name_of(Path::new(&source.files[0])), "../sources/*.csv");
+    let (source, _) = bench.load(&[Path::new("/registers/1.csv")]);
+    assert_eq!(source.name_of(Path::new(&source.files[0])), "/registers/1.csv");
+}
