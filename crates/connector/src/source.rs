@@ -117,16 +117,26 @@ impl<P: Publisher> Run<'_, P> {
             files.push((path, digest));
         }
         if is_found {
-            let files = match self.source.coverage {
-                Coverage::Whole => files.pop().into_iter().collect(),
-                Coverage::Part => files,
-            };
-            return Ok(vec![Step { files }]);
+            let coverage = self.source.coverage;
+            match coverage {
+                Coverage::Whole => return Ok(vec![Step { files: files.pop().into_iter().collect() }]),
+                Coverage::Part if self.was_sent(files.first()).await? => return Ok(vec![Step { files }]),
+                // Another connector's part of the resource.
+                Coverage::Part => {}
+            }
         }
         let is_done =
             |(path, digest): &(PathBuf, FileDigest)| done.get(&self.source.name_of(path)) == Some(digest);
         let rest = files.into_iter().skip_while(is_done);
         Ok(rest.map(|file| Step { files: vec![file] }).collect())
+    }
+
+    /// Whether the topic holds records of the file.
+    async fn was_sent(&mut self, file: Option<&(PathBuf, FileDigest)>) -> Result<bool, ConnectorError> {
+        let Some((path, digest)) = file else { return Ok(false) };
+        self.state.clear_staged().await?;
+        self.read(0, path, digest).await?;
+        Ok(self.state.staged_live().await? > 0)
     }
 
     async fn step(&mut self, step: &Step, schema: u32, report: &mut Report) -> Result<(), ConnectorError> {

@@ -266,6 +266,11 @@ impl State {
         self.count("SELECT count(*) FROM staged").await
     }
 
+    /// Staged keys that have a live record.
+    pub(crate) async fn staged_live(&mut self) -> Result<u64, StateError> {
+        self.count("SELECT count(*) FROM staged JOIN sent USING (key)").await
+    }
+
     /// Keys held.
     pub(crate) async fn held(&mut self) -> Result<u64, StateError> {
         self.count("SELECT count(*) FROM held JOIN sent USING (key)").await

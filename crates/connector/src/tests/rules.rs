@@ -309,3 +309,20 @@ fn a_file_is_known_by_the_name_that_the_connector_gives_it() {
     let (source, _) = bench.load(&[Path::new("/registers/1.csv")]);
     assert_eq!(source.name_of(Path::new(&source.files[0])), "/registers/1.csv");
 }
+
+#[tokio::test]
+async fn parts_are_played_one_by_one_beside_records_of_another_connector() {
+    let mut bench = pairs("coverage = \"part\"");
+    bench.write("other.csv", "a,b\no,1\n");
+    let other = bench.path("other.csv");
+    bench.run(&[&other]).await.unwrap();
+    std::fs::remove_file(bench.path("state.db")).unwrap();
+    bench.write("1.csv", "a,b\nx,1\ny,1\n");
+    bench.write("2.csv", "a,b\ny,2\n");
+    let files = [bench.path("1.csv"), bench.path("2.csv")];
+    let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    let report = bench.run(&files).await.unwrap();
+    assert_eq!(report.recovered, Some(1));
+    assert_eq!(report.files.iter().map(counts).collect::<Vec<_>>(), [[2, 0, 0], [0, 0, 1]]);
+    assert_eq!(bench.recorder.sink.len(), 3);
+}
