@@ -154,6 +154,12 @@ impl Hub {
             && self.kcat("hall-yuzhong", &["-L", "-m", "2"]).contains("topic \"population\"")
     }
 
+    /// The hub's process.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
     /// What the hub logged.
     #[must_use]
     pub fn log(&self) -> String {

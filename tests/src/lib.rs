@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
+    clippy::indexing_slicing,
     clippy::missing_panics_doc,
     clippy::disallowed_methods,
     clippy::print_stderr,

@@ -1,0 +1,163 @@
+//! A register of people in records of 300 bytes, published as two resources, and who may see what of it.
+
+use rdkafka::message::{Header, OwnedHeaders};
+use shuniu_tests::{Hub, citizen, repository};
+
+/// A resource without row filters and subjects: its batches pass untouched where the whole view is granted.
+pub(crate) const PLAIN: &str = "bench-plain";
+/// A resource with both: every record carries the row before it, and the audit log names whom it is about.
+pub(crate) const FILTERED: &str = "bench-filtered";
+/// Publishes both.
+pub(crate) const PUBLISHER: &str = "population-register";
+
+/// Key and value together.
+pub(crate) const RECORD_BYTES: usize = 300;
+const KEY_BYTES: usize = 18;
+/// What stands before an Avro body: a zero and the schema's id.
+const FRAME_BYTES: usize = 5;
+/// One row in so many lives in [`RARE`].
+pub(crate) const RARITY: usize = 100;
+const RARE: &str = "500230";
+
+const NAMES: [&str; 4] = ["王小明", "李四", "欧阳娜娜", "陈建国"];
+const STREETS: [&str; 5] =
+    ["解放碑街道民权路", "七星岗街道中山一路", "大溪沟街道人民路", "两路口街道长江一路", "菜园坝街道菜袁路"];
+
+/// Adds resources and grants to the demonstration's directory.
+pub(crate) fn apply(hub: &Hub) {
+    let directory = std::fs::read_to_string(repository().join("config/directory.toml")).unwrap();
+    std::fs::write(hub.folder().join("person.avsc"), schema()).unwrap();
+    let eight = "id_no = \"keep\"\nname = { mask = { first = 1, last = 0 } }\nsex = \"keep\"\nethnic = \"keep\"\n\
+                 birth_date = \"keep\"\nhukou_division = \"keep\"\nlive_division = \"keep\"\nlive_addr = \"keep\"\n";
+    let parts = [
+        directory,
+        resource(PLAIN, 91, false, "[]"),
+        resource(FILTERED, 92, true, "[\"id_no\"]"),
+        grant("bank-supervisor", PLAIN, "whole = true\n"),
+        grant("hall-yuzhong", FILTERED, &format!("[grant.items]\n{eight}")),
+        grant(
+            "hall-jiangbei",
+            FILTERED,
+            &format!("filter = \"live_division == '{RARE}'\"\n[grant.items]\n{eight}"),
+        ),
+    ];
+    hub.apply(&parts.concat());
+}
+
+fn resource(name: &str, sequence: u32, row_filters: bool, subjects: &str) -> String {
+    format!(
+        "\n[[resource]]\nname = \"{name}\"\ntitle_zh = \"人口基础信息\"\ncode = \"101001/{sequence}\"\n\
+         provider = \"11500000XNG000011B\"\npublishing_system = \"{PUBLISHER}\"\nsharing = \"conditional\"\n\
+         key = \"id_no\"\nsubjects = {subjects}\nrow_filters = {row_filters}\npartitions = {}\n\
+         schemas = [\"person.avsc\"]\n",
+        crate::PARTITIONS
+    )
+}
+
+fn grant(system: &str, resource: &str, view: &str) -> String {
+    format!(
+        "\n[[grant]]\nid = \"{system}-{resource}\"\nsystem = \"{system}\"\nresource = \"{resource}\"\n\
+         modes = [\"subscribe\"]\npurpose = \"测量\"\nbasis = \"《政务数据共享条例》第二十条\"\nends_at = \"2030-12-31\"\n{view}"
+    )
+}
+
+/// The population's schema with its twenty items, but for the photograph, which no view may hold.
+fn schema() -> String {
+    let population = std::fs::read_to_string(repository().join("schemas/population/v1.avsc")).unwrap();
+    let mut schema: serde_json::Value = serde_json::from_str(&population).unwrap();
+    for item in schema["fields"].as_array_mut().unwrap() {
+        if item["name"] == "photo" {
+            *item = serde_json::json!({"name": "occupation", "type": ["null", "string"], "default": null,
+                "doc": "Occupation", "title_zh": "职业", "data_type": "C", "length": 20, "level": 2,
+                "sharing": "conditional"});
+        }
+    }
+    schema.to_string()
+}
+
+/// The rows, framed for both resources.
+pub(crate) struct Register {
+    rows: Vec<(String, Vec<u8>)>,
+    schemas: [u32; 2],
+}
+
+impl Register {
+    pub(crate) fn new(hub: &Hub, rows: usize) -> Self {
+        let schemas = [PLAIN, FILTERED].map(|resource| hub.schema_id(PUBLISHER, resource));
+        Self { rows: (0..rows).map(row).collect(), schemas }
+    }
+
+    /// The keys and framed values of some rows.
+    pub(crate) fn records(&self, resource: &str, rows: std::ops::Range<usize>) -> Vec<(&str, Vec<u8>)> {
+        let schema = self.schemas[usize::from(resource == FILTERED)].to_be_bytes();
+        let framed = |body: &[u8]| [&[0], &schema[..], body].concat();
+        self.rows[rows].iter().map(|(key, body)| (key.as_str(), framed(body))).collect()
+    }
+}
+
+/// The headers that a resource asks for: a new row has had none before it.
+pub(crate) fn headers(resource: &str) -> OwnedHeaders {
+    let headers = OwnedHeaders::new();
+    if resource == FILTERED {
+        headers.insert(Header { key: "before", value: Some(&[][..]) })
+    } else {
+        headers
+    }
+}
+
+/// A row's key, and its Avro body, filled up to the length of all with the second address.
+fn row(n: usize) -> (String, Vec<u8>) {
+    let id_no = citizen(u32::try_from(n).unwrap());
+    let street = STREETS[n % STREETS.len()];
+    let address = format!("重庆市渝中区{street}{}号{}幢{}单元", 1 + n * 7 % 389, 1 + n % 9, 1 + n % 4);
+    let elsewhere = format!("5001{:02}", 1 + n * 31 % 19);
+    let division = if n.is_multiple_of(RARITY) { RARE } else { &elsewhere };
+    let mut out = Vec::with_capacity(RECORD_BYTES);
+    text(&id_no, &mut out);
+    text(NAMES[n % NAMES.len()], &mut out);
+    // No former name.
+    out.push(0);
+    some(if n.is_multiple_of(2) { "1" } else { "2" }, &mut out);
+    some("01", &mut out);
+    out.push(2);
+    number(i64::try_from(n * 13 % 20_000).unwrap(), &mut out);
+    for place in ["500103", "500103", "500103"] {
+        some(place, &mut out);
+    }
+    some(&address, &mut out);
+    some(division, &mut out);
+    // What follows the second address: five codes and flags, four items that are null, and the guardian's.
+    let mut tail = Vec::new();
+    for code in ["20", "20", "01"] {
+        some(code, &mut tail);
+    }
+    tail.extend_from_slice(&[2, 0, 0, 0, 0, 0]);
+    let length = RECORD_BYTES - KEY_BYTES - FRAME_BYTES;
+    // A branch and a length of two bytes.
+    let filled = length - out.len() - tail.len() - 3;
+    let floor = format!("{:<filled$}", format!("{} Room {}", n * 37 % 33, n * 11 % 1_000));
+    some(&floor, &mut out);
+    out.append(&mut tail);
+    assert_eq!(out.len(), length, "row {n} has another length");
+    (id_no, out)
+}
+
+fn some(value: &str, out: &mut Vec<u8>) {
+    out.push(2);
+    text(value, out);
+}
+
+fn text(value: &str, out: &mut Vec<u8>) {
+    number(i64::try_from(value.len()).unwrap(), out);
+    out.extend_from_slice(value.as_bytes());
+}
+
+/// Avro's zigzag in groups of seven bits.
+fn number(value: i64, out: &mut Vec<u8>) {
+    let mut rest = (value << 1) ^ (value >> 63);
+    while rest >= 0x80 {
+        out.push(u8::try_from(rest & 0x7f).unwrap() | 0x80);
+        rest >>= 7;
+    }
+    out.push(u8::try_from(rest).unwrap());
+}
