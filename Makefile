@@ -15,7 +15,7 @@ lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 
-bench: setup
+bench: setup-tests
 	tests/bench
 
 build: setup
