@@ -3,15 +3,17 @@
 use shuniu_exchange::Session;
 use shuniu_wire::messages::find_coordinator_response::Coordinator;
 use shuniu_wire::messages::{
-    ApiKey, BrokerId, FindCoordinatorRequest, FindCoordinatorResponse, ResponseError, StrBytes,
+    ApiKey, FindCoordinatorRequest, FindCoordinatorResponse, ResponseError, StrBytes,
 };
 use shuniu_wire::{Request, Response};
 
 use super::closed;
-use crate::door::Options;
+use crate::door::{Broker, Options};
 
 /// Kafka's key type of a consumer group; the others are transactions and share groups.
 const GROUP: i8 = 0;
+/// What Kafka writes where there is no coordinator.
+const NOWHERE: (StrBytes, i32) = (StrBytes::from_static_str(""), -1);
 
 pub(super) async fn answer(
     session: &Session,
@@ -29,22 +31,34 @@ pub(super) async fn answer(
     let response = session.call(Request::FindCoordinator(request)).await.map_err(closed)?;
     let mut response = FindCoordinatorResponse::try_from(response)
         .map_err(|other| format!("the record store answered {:?}", other.api()))?;
-    if let Some((host, port)) = address(options, response.node_id) {
-        response.host = host;
-        response.port = port;
+    // A broker that this door has no address for cannot be reached through it, and its own address is nobody's affair.
+    match options.broker(response.node_id) {
+        Some(broker) => (response.host, response.port) = address(broker),
+        None => {
+            (response.host, response.port) = NOWHERE;
+            response.node_id = (-1).into();
+            if response.coordinators.is_empty() && response.error_code == 0 {
+                response.error_code = ResponseError::CoordinatorNotAvailable.code();
+            }
+        }
     }
     for coordinator in &mut response.coordinators {
-        if let Some((host, port)) = address(options, coordinator.node_id) {
-            coordinator.host = host;
-            coordinator.port = port;
+        match options.broker(coordinator.node_id) {
+            Some(broker) => (coordinator.host, coordinator.port) = address(broker),
+            None => {
+                (coordinator.host, coordinator.port) = NOWHERE;
+                coordinator.node_id = (-1).into();
+                if coordinator.error_code == 0 {
+                    coordinator.error_code = ResponseError::CoordinatorNotAvailable.code();
+                }
+            }
         }
     }
     Ok(response.into())
 }
 
-fn address(options: &Options, node: BrokerId) -> Option<(StrBytes, i32)> {
-    let broker = options.broker(node)?;
-    Some((StrBytes::from_string(broker.host.clone()), i32::from(broker.port)))
+fn address(broker: &Broker) -> (StrBytes, i32) {
+    (StrBytes::from_string(broker.host.clone()), i32::from(broker.port))
 }
 
 fn only_groups(request: &FindCoordinatorRequest) -> FindCoordinatorResponse {

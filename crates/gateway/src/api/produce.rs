@@ -45,12 +45,13 @@ impl Submitted {
             Self::Refused(response) => response,
             Self::UnderWay(submitted) => submitted.answer().await.map_err(closed)?,
         };
-        for endpoint in &mut response.node_endpoints {
-            if let Some(broker) = brokers.get(&NodeId(endpoint.node_id.0)) {
-                endpoint.host = StrBytes::from_string(broker.host.clone());
-                endpoint.port = i32::from(broker.port);
-            }
-        }
+        // As in Metadata: a broker that this door has no address for is not named.
+        response.node_endpoints.retain_mut(|endpoint| {
+            let Some(broker) = brokers.get(&NodeId(endpoint.node_id.0)) else { return false };
+            endpoint.host = StrBytes::from_string(broker.host.clone());
+            endpoint.port = i32::from(broker.port);
+            true
+        });
         frame_of(header, response.into())
     }
 }

@@ -79,6 +79,25 @@ async fn every_address_in_an_answer_is_the_doors_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_the_door_has_no_address_for_is_named_nowhere() {
+    let open = Open::of(World::new().await, |options| options.brokers.clear()).await;
+    let mut hall = open.client("hall").await;
+    let response: MetadataResponse = hall.ask(9, MetadataRequest::default().with_topics(None)).await;
+    assert!(response.brokers.is_empty(), "{response:?}");
+    let response: DescribeClusterResponse = hall.ask(0, DescribeClusterRequest::default()).await;
+    assert!(response.brokers.is_empty(), "{response:?}");
+    let group = StrBytes::from_static_str("g");
+    let request = FindCoordinatorRequest::default().with_key(group.clone());
+    let response: FindCoordinatorResponse = hall.ask(2, request).await;
+    assert_eq!((response.error_code, response.node_id.0, response.host.as_str()), (15, -1, ""));
+    let request = FindCoordinatorRequest::default().with_coordinator_keys(vec![group]);
+    let response: FindCoordinatorResponse = hall.ask(4, request).await;
+    let found = &response.coordinators[0];
+    assert_eq!((found.error_code, found.node_id.0, found.host.as_str()), (15, -1, ""));
+    open.world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_under_way_at_once_are_appended_and_answered_in_their_order() {
     let open = Open::new().await;
     let schema = schema_id(&open, "shop").await;
