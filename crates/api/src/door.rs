@@ -113,6 +113,7 @@ impl Door {
             .ok_or_else(|| format!("system {} has as many as allowed", caller.system))?;
         let router = router.layer(axum::Extension(caller.clone()));
         tokio::select! {
+            biased;
             withdrawn = self.exchange.withdrawn(&caller) => {
                 tracing::info!(system = %caller.system, %source, code = withdrawn.code, "an HTTP connection is cut");
             }

@@ -46,7 +46,8 @@ impl Serving<'_> {
     pub(crate) async fn run(self, mut stream: TlsStream<TcpStream>) {
         let (system, source) = (&self.caller.system, self.caller.source);
         let end = tokio::select! {
-            // A revoked certificate ends the connection whatever it is doing.
+            // A revoked certificate ends the connection whatever it is doing, before a request that came with it.
+            biased;
             withdrawn = self.session.withdrawn() => End::Reset(withdrawn),
             () = self.patience_over() => End::Closed("the hub is shutting down".to_owned()),
             end = self.serve(&mut stream) => end,
@@ -177,6 +178,7 @@ impl Serving<'_> {
     ) -> Result<(), End> {
         while let Some(chunk) = recorded.next_chunk().await.map_err(End::Reset)? {
             tokio::select! {
+                biased;
                 withdrawn = recorded.withdrawn() => return Err(End::Reset(withdrawn)),
                 written = self.write(stream, chunk) => written?,
             }
