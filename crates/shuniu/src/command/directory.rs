@@ -8,6 +8,7 @@ use shuniu_store::Store;
 
 use super::{Failure, block_on, say};
 use crate::clock;
+use crate::config::Config;
 use crate::keys::Keys;
 use crate::operator::Operator;
 
@@ -17,20 +18,25 @@ pub(super) enum Command {
     Apply {
         /// The directory file.
         file: PathBuf,
-        /// The data folder.
-        #[arg(long, value_name = "FOLDER", default_value = "data")]
-        data: PathBuf,
+        /// The hub's configuration, for its data folder and time zone.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The data folder [default: the configuration's, or `data`].
+        #[arg(long, value_name = "FOLDER")]
+        data: Option<PathBuf>,
         /// Show what would change, and change nothing.
         #[arg(long)]
         dry_run: bool,
-        /// The time zone in which a bare date ends (IANA name).
-        #[arg(long, default_value = "Asia/Shanghai")]
-        time_zone: String,
+        /// The time zone in which a bare date ends, by its IANA name [default: the configuration's, or Asia/Shanghai].
+        #[arg(long, value_name = "NAME")]
+        time_zone: Option<String>,
     },
 }
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
-    let Command::Apply { file, data, dry_run, time_zone } = command;
+    let Command::Apply { file, config, data, dry_run, time_zone } = command;
+    let hub = config.map_or_else(|| Ok(Config::default()), |path| Config::read(&path))?.hub;
+    let (data, time_zone) = (data.unwrap_or(hub.data_folder), time_zone.unwrap_or(hub.time_zone));
     block_on(apply(&file, &data, dry_run, &time_zone))?
 }
 
