@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use shuniu_wire::{EncodeError, FrameError, Request, Response};
+use shuniu_wire::{ApiKey, EncodeError, FrameError, Request, Response};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -20,6 +20,7 @@ use tokio_rustls::client::TlsStream;
 const FRAME_BYTES_MAX: usize = 128 << 20;
 /// Bytes asked of the socket at a time: small, so that the time of the last one is known well.
 const CHUNK_BYTES: usize = 64 << 10;
+const CLIENT_ID: &str = "shuniu";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a bare client can meet.
@@ -59,19 +60,30 @@ pub enum ClientError {
 
 /// Where the hub is and who asks.
 #[derive(Debug, Clone)]
-pub(super) struct Identity {
+pub(crate) struct Identity {
     /// The hub's Kafka door.
-    pub(super) hub: SocketAddr,
+    pub(crate) hub: SocketAddr,
     /// The authority that is trusted.
-    pub(super) authority: PathBuf,
+    pub(crate) authority: PathBuf,
     /// The system's certificate.
-    pub(super) certificate: PathBuf,
+    pub(crate) certificate: PathBuf,
     /// The system's key.
-    pub(super) key: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+/// One API as the other end announces it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Announced {
+    /// Kafka's number of the API.
+    pub(crate) api: i16,
+    /// The lowest version.
+    pub(crate) min: i16,
+    /// The highest version.
+    pub(crate) max: i16,
 }
 
 /// One connection.
-pub(super) struct Client {
+pub(crate) struct Client {
     stream: TlsStream<TcpStream>,
     correlation_id: i32,
     /// When the last byte came.
@@ -81,7 +93,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) async fn connect(identity: &Identity) -> Result<Self, ClientError> {
+    pub(crate) async fn connect(identity: &Identity) -> Result<Self, ClientError> {
         let config = config(identity)?;
         let name = ServerName::try_from("localhost").map_err(ClientError::Name)?;
         let stream = TcpStream::connect(identity.hub).await.map_err(ClientError::Connection)?;
@@ -90,30 +102,80 @@ impl Client {
             .connect(name, stream)
             .await
             .map_err(ClientError::Connection)?;
-        Ok(Self { stream, correlation_id: 0, last_byte: Instant::now(), bytes: 0 })
+        Ok(Self::over(stream))
+    }
+
+    /// Speaks over a connection that is made already.
+    pub(crate) fn over(stream: TlsStream<TcpStream>) -> Self {
+        Self { stream, correlation_id: 0, last_byte: Instant::now(), bytes: 0 }
     }
 
     /// Asks and waits for the answer.
-    pub(super) async fn call(&mut self, version: i16, request: &Request) -> Result<Response, ClientError> {
+    pub(crate) async fn call(&mut self, version: i16, request: &Request) -> Result<Response, ClientError> {
         match tokio::time::timeout(PATIENCE, self.exchange(version, request)).await {
             Ok(answered) => answered,
             Err(_) => Err(ClientError::Silent),
         }
     }
 
-    pub(super) fn last_byte(&self) -> Instant {
+    /// Which versions of which APIs the other end announces.
+    pub(crate) async fn versions(&mut self) -> Result<Vec<Announced>, ClientError> {
+        match tokio::time::timeout(PATIENCE, self.exchange_versions()).await {
+            Ok(answered) => answered,
+            Err(_) => Err(ClientError::Silent),
+        }
+    }
+
+    pub(crate) fn last_byte(&self) -> Instant {
         self.last_byte
     }
 
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     async fn exchange(&mut self, version: i16, request: &Request) -> Result<Response, ClientError> {
         self.correlation_id = self.correlation_id.wrapping_add(1);
-        let frame = shuniu_wire::encode_request(version, self.correlation_id, "shuniu-demo", request)
+        let frame = shuniu_wire::encode_request(version, self.correlation_id, CLIENT_ID, request)
             .map_err(ClientError::Encode)?;
-        self.stream.write_all(&frame).await.map_err(ClientError::Connection)?;
+        let frame = self.send(&frame).await?;
+        let answer = shuniu_wire::decode_response(request.api(), version, frame);
+        match answer.map_err(ClientError::Decode)? {
+            (id, response) if id == self.correlation_id => Ok(response),
+            _ => Err(ClientError::Unfit),
+        }
+    }
+
+    /// Version 0, which every broker answers and which both sides can read by hand.
+    async fn exchange_versions(&mut self) -> Result<Vec<Announced>, ClientError> {
+        self.correlation_id = self.correlation_id.wrapping_add(1);
+        let mut frame = BytesMut::new();
+        frame.put_u32(u32::try_from(10 + CLIENT_ID.len()).unwrap_or_default());
+        frame.put_i16(ApiKey::ApiVersions as i16);
+        frame.put_i16(0);
+        frame.put_i32(self.correlation_id);
+        frame.put_u16(u16::try_from(CLIENT_ID.len()).unwrap_or_default());
+        frame.put_slice(CLIENT_ID.as_bytes());
+        let mut answer = self.send(&frame).await?;
+        let unfit = |_| ClientError::Unfit;
+        let id = answer.try_get_i32().map_err(unfit)?;
+        let error_code = answer.try_get_i16().map_err(unfit)?;
+        let rows = answer.try_get_i32().map_err(unfit)?;
+        if (id, error_code) != (self.correlation_id, 0) || i64::from(rows) * 6 != answer.remaining() as i64 {
+            return Err(ClientError::Unfit);
+        }
+        (0..rows)
+            .map(|_| {
+                let api = answer.try_get_i16().map_err(unfit)?;
+                let min = answer.try_get_i16().map_err(unfit)?;
+                Ok(Announced { api, min, max: answer.try_get_i16().map_err(unfit)? })
+            })
+            .collect()
+    }
+
+    /// Sends a frame and waits for the next, without its length.
+    async fn send(&mut self, frame: &[u8]) -> Result<Bytes, ClientError> {
+        self.stream.write_all(frame).await.map_err(ClientError::Connection)?;
         self.stream.flush().await.map_err(ClientError::Connection)?;
         let mut length = [0; 4];
         self.read(&mut length).await?;
@@ -125,11 +187,7 @@ impl Client {
         for chunk in frame.chunks_mut(CHUNK_BYTES) {
             self.read(chunk).await?;
         }
-        let answer = shuniu_wire::decode_response(request.api(), version, Bytes::from(frame));
-        match answer.map_err(ClientError::Decode)? {
-            (id, response) if id == self.correlation_id => Ok(response),
-            _ => Err(ClientError::Unfit),
-        }
+        Ok(Bytes::from(frame))
     }
 
     async fn read(&mut self, into: &mut [u8]) -> Result<(), ClientError> {

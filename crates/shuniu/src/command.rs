@@ -5,6 +5,7 @@ mod ca;
 mod connector;
 mod demo;
 mod directory;
+mod doctor;
 mod hub;
 mod keys;
 
@@ -32,6 +33,8 @@ enum Command {
     /// Publish a department's register, or keep a table of what it receives.
     #[command(subcommand)]
     Connector(connector::Command),
+    /// Find out, from a client's side, why the hub cannot be reached or does not give what it should.
+    Doctor(doctor::Command),
     /// Verify, search, export and trace the audit log.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -53,6 +56,7 @@ pub fn run() -> ExitCode {
         Command::Demo(command) => demo::run(command),
         Command::Hub(command) => hub::run(command),
         Command::Directory(command) => directory::run(command),
+        Command::Doctor(command) => doctor::run(command),
         Command::Connector(command) => connector::run(command),
         Command::Audit(command) => audit::run(command),
         Command::Ca(command) => ca::run(command),

@@ -3,7 +3,6 @@
 //! Each part runs as its own process of this same program: the hub, and each department's connector. What a consumer
 //! holds is read from its own database; what it should hold is counted from the source files.
 
-mod client;
 mod expect;
 mod home;
 mod material;
@@ -26,7 +25,7 @@ use crate::synth::{PeopleOutOfRange, Synth};
 use narrator::Narrator;
 use stage::{Doors, Stage};
 
-pub use client::ClientError;
+pub use crate::client::ClientError;
 pub use expect::ExpectError;
 pub use home::HomeError;
 pub use process::ProcessError;

@@ -2,10 +2,12 @@
 
 pub mod audit;
 pub mod ca;
+mod client;
 pub mod clock;
 pub mod command;
 pub mod config;
 pub mod demo;
+mod doctor;
 mod figure;
 pub mod keys;
 pub mod operator;

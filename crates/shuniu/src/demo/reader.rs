@@ -9,7 +9,7 @@ use shuniu_wire::messages::{FetchRequest, FetchResponse, TopicName};
 use shuniu_wire::{Request, Response};
 use tokio::sync::oneshot;
 
-use super::client::{Client, ClientError, Identity};
+use crate::client::{Client, ClientError, Identity};
 
 /// Fetch by topic name, the last version that has it.
 const VERSION: i16 = 12;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::client::Identity;
 use super::home::{Home, HomeError};
 use super::narrator::Narrator;
 use super::process::{self, Finished, ProcessError, Running};
+use crate::client::Identity;
 use crate::synth::Synth;
 
 /// The ports that a hub has by default, and that the connectors' files name.

@@ -9,11 +9,11 @@ use shuniu_wire::messages::metadata_request::MetadataRequestTopic;
 use shuniu_wire::messages::{MetadataRequest, StrBytes, TopicName};
 use shuniu_wire::{Request, Response};
 
-use super::super::client::Client;
 use super::super::process::Running;
 use super::super::stage::Stage;
 use super::super::{DemoError, material};
 use crate::ca::Authority;
+use crate::client::Client;
 use crate::clock;
 use crate::config::Config;
 use crate::figure::figure;

@@ -8,8 +8,8 @@ use shuniu_wire::messages::{FetchRequest, ProduceRequest, StrBytes, TopicName};
 use shuniu_wire::{Request, Response};
 
 use super::super::DemoError;
-use super::super::client::{Client, ClientError};
 use super::super::stage::Stage;
+use crate::client::{Client, ClientError};
 
 /// Not a citizen number: the check character would be X.
 const BROKEN: &str = "110105194912310021";
