@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord};
 use rdkafka::{Offset, TopicPartitionList};
 use shuniu_tests::Hub;
 
 use crate::figure;
 use crate::machine::TwoSyncs;
-use crate::produce::Taken;
+use crate::produce::{Taken, drain};
 use crate::register::{FILTERED, PUBLISHER, Register, headers};
 
 /// At this many the connections are warm.
@@ -28,6 +28,7 @@ pub(crate) fn run(hub: &Hub, register: &Register, count: usize) {
     let consumer: BaseConsumer = hub
         .client("hall-yuzhong")
         .set("group.id", "latency")
+        .set("enable.auto.commit", "false")
         .set("socket.nagle.disable", "true")
         .create()
         .unwrap();
@@ -46,7 +47,7 @@ pub(crate) fn run(hub: &Hub, register: &Register, count: usize) {
         let received = consumer.poll(Duration::from_secs(10)).unwrap().unwrap();
         let time = begun.elapsed();
         assert_eq!(received.key().unwrap(), key.as_bytes());
-        producer.flush(Duration::from_secs(10)).unwrap();
+        drain(&producer);
         let sync = disk.time(value);
         if n >= WARM_UP {
             times.push(time);

@@ -50,3 +50,13 @@ impl TwoSyncs {
         begun.elapsed()
     }
 }
+
+/// The bytes of all files of a folder.
+pub(crate) fn folder_bytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let bytes = entries.map(|entry| match entry.metadata().unwrap() {
+        metadata if metadata.is_dir() => folder_bytes(&entry.path()),
+        metadata => metadata.len(),
+    });
+    bytes.sum()
+}
