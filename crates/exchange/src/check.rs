@@ -8,7 +8,7 @@ use shuniu_ledger::{SubjectKey, SubjectMac};
 use shuniu_model::Resource;
 use shuniu_policy::PublishPermit;
 use shuniu_schema::{Checked, Checker, frame};
-use shuniu_wire::batch::{Batch, BatchError, Record};
+use shuniu_wire::batch::{Batch, BatchError, Record, batches};
 use shuniu_wire::messages::ResponseError;
 
 use crate::headers::{ALLOWED, BEFORE, HEADER_BYTES_MAX};
@@ -36,6 +36,23 @@ pub(crate) struct Accepted {
     /// The year of the subject key, and the subjects by their record's place in the batch.
     pub(crate) year: u16,
     pub(crate) subjects: Vec<(i32, SubjectMac)>,
+}
+
+/// Stored records, as the audit log describes them.
+#[derive(Default)]
+pub(crate) struct Described {
+    /// Their offsets, rising.
+    pub(crate) offsets: Vec<i64>,
+    pub(crate) schemas: Vec<u32>,
+    pub(crate) subjects: Vec<(i64, SubjectMac)>,
+    /// The last offset that the batches cover; `None` when there was none.
+    pub(crate) covered_to: Option<i64>,
+}
+
+impl Accepted {
+    fn empty(year: u16) -> Self {
+        Self { records: 0, bytes: 0, sha256: [0; 32], schemas: Vec::new(), year, subjects: Vec::new() }
+    }
 }
 
 /// Why a batch is refused.
@@ -112,9 +129,7 @@ impl Inspector {
             records: batch.header().records_count,
             bytes: u64::try_from(records.len()).unwrap_or(u64::MAX),
             sha256: Sha256::digest(records).into(),
-            schemas: Vec::new(),
-            year: key.year(),
-            subjects: Vec::new(),
+            ..Accepted::empty(key.year())
         };
         let broken = self.scratches.with(|scratch| -> Result<Vec<RecordRefusal>, BatchError> {
             let mut broken = Vec::new();
@@ -144,6 +159,56 @@ impl Inspector {
             first.message
         );
         Err(Refusal { code: "record-rule", message, records: broken, error: ResponseError::InvalidRecord })
+    }
+
+    /// Describes the stored records from one offset to another, both inclusive.
+    pub(crate) fn describe(
+        &self,
+        key: &SubjectKey,
+        records: &Bytes,
+        first: i64,
+        last: i64,
+    ) -> Result<Described, BatchError> {
+        let mut described = Described::default();
+        let mut checked = Checked::default();
+        for batch in batches(records) {
+            let batch = batch?;
+            described.covered_to = Some(batch.header().last_offset());
+            if batch.header().is_control() {
+                continue;
+            }
+            self.scratches.with(|scratch| -> Result<(), BatchError> {
+                for record in batch.records(scratch, self.decompressed_bytes_max)? {
+                    let record = record?;
+                    if (first..=last).contains(&record.offset) {
+                        self.describe_record(key, &record, &mut checked, &mut described);
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        Ok(described)
+    }
+
+    fn describe_record(
+        &self,
+        key: &SubjectKey,
+        record: &Record<'_>,
+        checked: &mut Checked,
+        described: &mut Described,
+    ) {
+        let mut accepted = Accepted::empty(key.year());
+        if let Err(message) = self.record(record, 0, key, checked, &mut accepted) {
+            // It was checked on its way in, so the directory has changed since. It is there all the same.
+            tracing::warn!(resource = %self.resource.name, offset = record.offset, "a stored record: {message}");
+        }
+        described.offsets.push(record.offset);
+        described.subjects.extend(accepted.subjects.into_iter().map(|(_, mac)| (record.offset, mac)));
+        for id in accepted.schemas {
+            if !described.schemas.contains(&id) {
+                described.schemas.push(id);
+            }
+        }
     }
 
     fn record(

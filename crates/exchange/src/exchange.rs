@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use shuniu_archive::{AuditLog, OutboxError, drain_outbox};
 use shuniu_broker::topic::{TopicSpec, ensure};
-use shuniu_broker::{NodeId, Upstream};
+use shuniu_broker::{Connection, NodeId, Upstream};
 use shuniu_ledger::{Actor, Draft};
 use shuniu_model::{Resource, TopicId};
 use shuniu_store::{Change, Store};
@@ -70,9 +70,12 @@ impl Exchange {
     /// # Errors
     /// When the record store cannot be reached.
     pub async fn session(&self, caller: Caller, node: NodeId) -> Result<Session, Closed> {
-        let upstream =
-            self.upstream.connect(node).await.map_err(|error| Closed::upstream("connect", &error))?;
+        let upstream = self.connect(node).await?;
         Ok(Session::new(Arc::clone(&self.hub), caller, upstream))
+    }
+
+    pub(crate) async fn connect(&self, node: NodeId) -> Result<Arc<dyn Connection>, Closed> {
+        self.upstream.connect(node).await.map_err(|error| Closed::upstream("connect", &error))
     }
 
     /// Whether a certificate must be refused at the handshake: its serial number is revoked.

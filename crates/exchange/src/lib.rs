@@ -22,6 +22,7 @@ mod publish;
 mod read;
 mod record;
 mod recorded;
+mod recover;
 mod registry;
 mod session;
 
@@ -32,6 +33,7 @@ pub use keyring::{KeyRing, KeyUnavailable};
 pub use policy_watch::{FixedPolicy, PolicyError, PolicyWatch, Stale};
 pub use publish::Submitted;
 pub use recorded::{Recorded, Withdrawn};
+pub use recover::{Ends, RecoverError};
 pub use registry::{RegisteredSchema, Registry};
 pub use session::{Closed, Session};
 pub use shuniu_broker::NodeId;

@@ -5,23 +5,23 @@ mod tls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use shuniu_archive::{
-    AuditLog, AuditOptions, AuditStart, AuditUnavailable, Sequencer, SequencerError, SequencerOptions,
-    TileError, TileFolder,
+    AuditLog, AuditOptions, AuditStart, AuditUnavailable, LogReader, Sequenced, Sequencer, SequencerError,
+    SequencerOptions, TileError, TileFolder,
 };
 use shuniu_broker::Upstream;
 use shuniu_engine::{Engine, EngineConfig, EngineError};
-use shuniu_exchange::{Exchange, Parts, PolicyError, PolicyWatch, Settings};
-use shuniu_ledger::note::{KeyError, NoteSigner};
+use shuniu_exchange::{Closed, Ends, Exchange, Parts, PolicyError, PolicyWatch, RecoverError, Settings};
+use shuniu_ledger::note::{KeyError, NoteSigner, NoteVerifier};
 use shuniu_ledger::{Actor, BootId, Draft, Suite};
 use shuniu_model::Clock;
 use shuniu_store::{Store, StoreError};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -68,6 +68,9 @@ pub enum ServeError {
     /// The audit log does not take its first entry.
     #[error("cannot write down that the hub starts")]
     Started(#[source] AuditUnavailable),
+    /// The record store does not say how far its topics go.
+    #[error("cannot ask how far the topics go")]
+    Ends(#[source] Closed),
     /// The signing key does not go with the log's name.
     #[error("cannot sign for the audit log `{name}`")]
     Signer {
@@ -114,7 +117,7 @@ pub async fn run(config: &Config, clock: Clock, stop: impl Future<Output = ()>) 
     let doors = Doors::open(config, &base, keys, clock, (tls, revocations), [kafka, http, health]).await?;
     tracing::info!(kafka = %config.gateway.listen, http = %config.api.listen, "the hub is open");
 
-    let mut failed = base.failed;
+    let mut failed = base.sequencing.failed;
     let ended = tokio::select! {
         () = stop => Ok(()),
         failure = &mut failed => match failure {
@@ -142,8 +145,7 @@ struct Base {
     engine_tracker: TaskTracker,
     audit_tracker: TaskTracker,
     audit_cancel: CancellationToken,
-    /// Resolves with the reason when the log can be sequenced no further.
-    failed: oneshot::Receiver<SequencerError>,
+    sequencing: Sequencing,
 }
 
 impl Base {
@@ -167,9 +169,20 @@ impl Base {
             audit_cancel.clone(),
         );
         let audit = audit.await.map_err(ServeError::Audit)?;
-        let failed = sequence(config, suite, keys, &store, upstream, &audit_tracker, audit_cancel.clone())?;
-        Ok(Self { engine, store, audit, engine_tracker, audit_tracker, audit_cancel, failed })
+        let sequencing =
+            sequence(config, suite, keys, &store, upstream, &audit_tracker, audit_cancel.clone())?;
+        Ok(Self { engine, store, audit, engine_tracker, audit_tracker, audit_cancel, sequencing })
     }
+}
+
+/// The sequencer at work.
+struct Sequencing {
+    /// Resolves with the reason when the log can be sequenced no further.
+    failed: oneshot::Receiver<SequencerError>,
+    /// How far the log is.
+    state: watch::Receiver<Sequenced>,
+    /// The log's public key.
+    key: NoteVerifier,
 }
 
 /// What answers: the exchange and its doors.
@@ -188,7 +201,7 @@ impl Doors {
         [kafka, http, health]: [TcpListener; 3],
     ) -> Result<Self, ServeError> {
         let started = Draft::administered(Actor::hub(), "hub", "started");
-        base.audit.append(started).await.map_err(ServeError::Started)?;
+        let started = base.audit.append(started).await.map_err(ServeError::Started)?;
         let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
         let policy = PolicyWatch::start(base.store.clone(), clock, &tracker, cancel.clone());
         let parts = Parts {
@@ -202,6 +215,17 @@ impl Doors {
         };
         let exchange = Exchange::start(parts, &tracker, &cancel);
         revocations.follow(&exchange);
+        // What is published from here on has its entry; what is there already may lack one.
+        let ends = exchange.ends().await.map_err(ServeError::Ends)?;
+        let recovery = Recovery {
+            exchange: Arc::clone(&exchange),
+            ends,
+            started_at: started.offset,
+            state: base.sequencing.state.clone(),
+            tiles: config.hub.data_folder.join("audit"),
+            key: base.sequencing.key.clone(),
+        };
+        tracker.spawn(recovery.run(cancel.clone()));
         let gateway = shuniu_gateway::Door {
             node: shuniu_engine::NODE,
             tls: Arc::clone(&tls),
@@ -226,16 +250,18 @@ fn sequence(
     upstream: Arc<dyn Upstream>,
     tracker: &TaskTracker,
     cancel: CancellationToken,
-) -> Result<oneshot::Receiver<SequencerError>, ServeError> {
+) -> Result<Sequencing, ServeError> {
     let name = suite.origin(&config.audit.name);
     let secret = keys.audit_signing().map_err(ServeError::Keys)?;
     let signer = NoteSigner::new(suite, &name, secret.expose())
         .map_err(|source| ServeError::Signer { name: name.clone(), source })?;
     let tiles = TileFolder::create(&config.hub.data_folder.join("audit")).map_err(ServeError::Tiles)?;
     tiles.publish_key(signer.verifier()).map_err(ServeError::Tiles)?;
+    let key = signer.verifier().clone();
     let options = SequencerOptions { gather: Duration::from_millis(config.audit.gather_milliseconds) };
     let sequencer =
         Sequencer::new(upstream, Arc::new(store.clone()), Arc::new(tiles), Arc::new(signer), options);
+    let state = sequencer.state();
     let (sender, failed) = oneshot::channel();
     tracker.spawn(async move {
         if let Err(error) = sequencer.run(cancel).await {
@@ -246,7 +272,44 @@ fn sequence(
             drop(sender);
         }
     });
-    Ok(failed)
+    Ok(Sequencing { failed, state, key })
+}
+
+/// Looks for records without an entry, once the log is sequenced up to the hub's start.
+struct Recovery {
+    exchange: Arc<Exchange>,
+    ends: Ends,
+    /// Where the entry about the start stands on the log's topic.
+    started_at: Option<i64>,
+    state: watch::Receiver<Sequenced>,
+    tiles: PathBuf,
+    key: NoteVerifier,
+}
+
+impl Recovery {
+    async fn run(mut self, cancel: CancellationToken) {
+        let started_at = self.started_at.unwrap_or(0);
+        let sequenced = self.state.wait_for(|state| state.next_offset > started_at);
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            sequenced = sequenced => if sequenced.is_err() { return },
+        }
+        let recovered = match LogReader::open(TileFolder::open(&self.tiles), self.key) {
+            Ok(log) => self.exchange.recover(log, &self.ends).await,
+            Err(error) => Err(RecoverError::Log(Box::new(error))),
+        };
+        match recovered {
+            Ok(0) => {}
+            Ok(records) => tracing::warn!(
+                records,
+                "records that a crash had left without an entry are on the audit log now"
+            ),
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "records without an entry could not be looked for; the next start looks again"
+            ),
+        }
+    }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
