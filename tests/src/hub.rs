@@ -9,7 +9,8 @@ use rdkafka::ClientConfig;
 use tempfile::TempDir;
 
 /// The systems of the demonstration's directory that the tests use.
-const SYSTEMS: [&str; 5] = ["population-register", "hall-yuzhong", "hall-jiangbei", "bank-supervisor", "civil-affairs"];
+const SYSTEMS: [&str; 5] =
+    ["population-register", "hall-yuzhong", "hall-jiangbei", "bank-supervisor", "civil-affairs"];
 
 /// A hub with the demonstration's directory, in a folder of its own, as the program that users run.
 pub struct Hub {
@@ -110,8 +111,13 @@ impl Hub {
 
     /// Verifies the whole audit log by its tiles and public key; it must hold. Gives what the program says.
     pub fn verify(&self) -> String {
-        let output = Command::new(program()).args(["audit", "verify"]).arg(self.folder().join("audit")).output().unwrap();
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let output = Command::new(program())
+            .args(["audit", "verify"])
+            .arg(self.folder().join("audit"))
+            .output()
+            .unwrap();
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{text}");
         text
     }
@@ -129,7 +135,12 @@ impl Hub {
         self.process = Some(self.spawn());
         let deadline = Instant::now() + Duration::from_secs(15);
         while !self.serves() {
-            assert!(Instant::now() < deadline, "the hub does not start: {}\n{}", self.kcat("hall-yuzhong", &["-L", "-m", "2"]), self.log());
+            assert!(
+                Instant::now() < deadline,
+                "the hub does not start: {}\n{}",
+                self.kcat("hall-yuzhong", &["-L", "-m", "2"]),
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -137,7 +148,11 @@ impl Hub {
     /// Starts a hub process on the folder without waiting. Its log goes to `hub.log`.
     #[must_use]
     pub fn spawn(&self) -> Child {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.folder().join("hub.log")).unwrap();
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.folder().join("hub.log"))
+            .unwrap();
         Command::new(program())
             .args(["hub", "--config"])
             .arg(self.folder().join("hub.toml"))
@@ -186,7 +201,11 @@ impl Hub {
     #[must_use]
     pub fn certificate(&self, system: &str) -> (PathBuf, PathBuf, PathBuf) {
         let ca = self.folder().join("ca");
-        (ca.join("systems").join(format!("{system}.pem")), ca.join("systems").join(format!("{system}.key")), ca.join("ca.pem"))
+        (
+            ca.join("systems").join(format!("{system}.pem")),
+            ca.join("systems").join(format!("{system}.key")),
+            ca.join("ca.pem"),
+        )
     }
 
     /// An rdkafka configuration for a system.
@@ -272,4 +291,3 @@ impl Drop for Hub {
         }
     }
 }
-

@@ -9,8 +9,20 @@ use shuniu_tests::repository;
 
 /// Low to high. A crate may use those before it, and of those only what `ONLY` leaves where it says so.
 const ORDER: [&str; 14] = [
-    "model", "policy", "schema", "ledger", "wire", "store", "broker", "engine", "archive", "exchange", "gateway", "api",
-    "connector", "shuniu",
+    "model",
+    "policy",
+    "schema",
+    "ledger",
+    "wire",
+    "store",
+    "broker",
+    "engine",
+    "archive",
+    "exchange",
+    "gateway",
+    "api",
+    "connector",
+    "shuniu",
 ];
 
 /// Crates that may use no more of the others than these.
@@ -82,7 +94,10 @@ fn the_core_has_no_io_no_async_and_no_clock() {
 fn one_crate_knows_kafka_protocol_and_one_knows_rdkafka() {
     for (package, uses) in dependencies() {
         let name = folder(&package);
-        assert!(name == "wire" || !uses.iter().any(|used| used == "kafka-protocol"), "`{name}` uses kafka-protocol");
+        assert!(
+            name == "wire" || !uses.iter().any(|used| used == "kafka-protocol"),
+            "`{name}` uses kafka-protocol"
+        );
         let client = matches!(name, "connector" | "tests");
         assert!(client || !uses.iter().any(|used| used == "rdkafka"), "`{name}` uses rdkafka");
     }

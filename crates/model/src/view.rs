@@ -200,7 +200,10 @@ mod tests {
     fn view(items: &[(&str, Treatment)], filter: Option<&str>, version: u32) -> View {
         let items = items
             .iter()
-            .map(|(name, treatment)| ViewItem { name: ItemName::parse(name).unwrap(), treatment: treatment.clone() })
+            .map(|(name, treatment)| ViewItem {
+                name: ItemName::parse(name).unwrap(),
+                treatment: treatment.clone(),
+            })
             .collect();
         let scope = PseudonymScope { scope: "bank/population".into(), master_version: version };
         View::new(items, filter.map(str::to_owned), scope)

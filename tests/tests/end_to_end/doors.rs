@@ -35,7 +35,10 @@ fn only_a_good_certificate_of_the_authority_opens_the_door() {
 
     let refused = |what: &str, answer: String| {
         assert!(!answer.contains("topic \""), "{what}: {answer}");
-        assert!(answer.to_lowercase().contains("ssl") || answer.contains("transport"), "{what} is told: {answer}");
+        assert!(
+            answer.to_lowercase().contains("ssl") || answer.contains("transport"),
+            "{what} is told: {answer}"
+        );
     };
     refused("no certificate", knock(&hub, None, &authority));
 
@@ -43,18 +46,80 @@ fn only_a_good_certificate_of_the_authority_opens_the_door() {
     let foreign = tempfile::tempdir().unwrap();
     let folder = foreign.path();
     let subject = "/CN=hall-yuzhong";
-    openssl(folder, &["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout",
-        "f.key", "-out", "f.pem", "-subj", subject, "-addext", "subjectAltName=URI:urn:shuniu:system:hall-yuzhong"]);
-    refused("a foreign certificate", knock(&hub, Some((&folder.join("f.pem"), &folder.join("f.key"))), &authority));
+    openssl(
+        folder,
+        &[
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-keyout",
+            "f.key",
+            "-out",
+            "f.pem",
+            "-subj",
+            subject,
+            "-addext",
+            "subjectAltName=URI:urn:shuniu:system:hall-yuzhong",
+        ],
+    );
+    refused(
+        "a foreign certificate",
+        knock(&hub, Some((&folder.join("f.pem"), &folder.join("f.key"))), &authority),
+    );
 
     // The hub's own authority, but the certificate is over.
     let ca = hub.folder().join("ca");
-    openssl(folder, &["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "e.key",
-        "-out", "e.csr", "-subj", subject]);
-    std::fs::write(folder.join("e.ext"), "subjectAltName=URI:urn:shuniu:system:hall-yuzhong\nextendedKeyUsage=clientAuth\n").unwrap();
-    openssl(folder, &["x509", "-req", "-in", "e.csr", "-CA", ca.join("ca.pem").to_str().unwrap(), "-CAkey",
-        ca.join("ca.key").to_str().unwrap(), "-set_serial", "77", "-days", "-1", "-extfile", "e.ext", "-out", "e.pem"]);
-    refused("an expired certificate", knock(&hub, Some((&folder.join("e.pem"), &folder.join("e.key"))), &authority));
+    openssl(
+        folder,
+        &[
+            "req",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-keyout",
+            "e.key",
+            "-out",
+            "e.csr",
+            "-subj",
+            subject,
+        ],
+    );
+    std::fs::write(
+        folder.join("e.ext"),
+        "subjectAltName=URI:urn:shuniu:system:hall-yuzhong\nextendedKeyUsage=clientAuth\n",
+    )
+    .unwrap();
+    openssl(
+        folder,
+        &[
+            "x509",
+            "-req",
+            "-in",
+            "e.csr",
+            "-CA",
+            ca.join("ca.pem").to_str().unwrap(),
+            "-CAkey",
+            ca.join("ca.key").to_str().unwrap(),
+            "-set_serial",
+            "77",
+            "-days",
+            "-1",
+            "-extfile",
+            "e.ext",
+            "-out",
+            "e.pem",
+        ],
+    );
+    refused(
+        "an expired certificate",
+        knock(&hub, Some((&folder.join("e.pem"), &folder.join("e.key"))), &authority),
+    );
 
     // A client that trusts another authority does not talk to this hub.
     let answer = knock(&hub, Some((&certificate, &key)), &folder.join("f.pem"));

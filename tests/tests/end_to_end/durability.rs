@@ -114,21 +114,38 @@ fn p3_a_full_disk_stops_deliveries_and_acknowledgements_and_loses_nothing() {
     publish(&producer, &citizen(1), Some(&person(schema, &citizen(1), "张三", "500103")), b"");
     // Everything that is left.
     let filler = place.join("filler");
-    std::process::Command::new("sh").args(["-c", &format!("cat /dev/zero > {} 2>/dev/null", filler.display())]).status().unwrap();
+    std::process::Command::new("sh")
+        .args(["-c", &format!("cat /dev/zero > {} 2>/dev/null", filler.display())])
+        .status()
+        .unwrap();
 
     let refused = hub.kcat(
         "hall-yuzhong",
-        &["-C", "-t", "population", "-o", "beginning", "-c", "1", "-f", "record %k\n", "-X", "debug=", "-m", "5"],
+        &[
+            "-C",
+            "-t",
+            "population",
+            "-o",
+            "beginning",
+            "-c",
+            "1",
+            "-f",
+            "record %k\n",
+            "-X",
+            "debug=",
+            "-m",
+            "5",
+        ],
     );
-    let short: BaseProducer = hub
-        .client("population-register")
-        .set("message.timeout.ms", "4000")
-        .create()
-        .unwrap();
+    let short: BaseProducer =
+        hub.client("population-register").set("message.timeout.ms", "4000").create().unwrap();
     let headers = OwnedHeaders::new().insert(Header { key: "before", value: Some("") });
     let key = citizen(2);
     let value = person(schema, &key, "李四", "500103");
-    short.send(BaseRecord::to("population").key(&key).payload(&value).headers(headers)).map_err(|(e, _)| e).unwrap();
+    short
+        .send(BaseRecord::to("population").key(&key).payload(&value).headers(headers))
+        .map_err(|(e, _)| e)
+        .unwrap();
     drop(short.flush(Duration::from_secs(8)));
 
     std::fs::remove_file(&filler).unwrap();

@@ -34,12 +34,21 @@ pub(crate) fn publish(producer: &BaseProducer, key: &str, value: Option<&[u8]>, 
 }
 
 pub(crate) fn producer(hub: &Hub) -> BaseProducer {
-    hub.client("population-register").set("enable.idempotence", "true").set("compression.type", "lz4").create().unwrap()
+    hub.client("population-register")
+        .set("enable.idempotence", "true")
+        .set("compression.type", "lz4")
+        .create()
+        .unwrap()
 }
 
 /// Everything that a system gets of a topic, from the beginning to the end: the records of each key, `None` for a
 /// deletion.
-pub(crate) fn consume(hub: &Hub, system: &str, topic: &str, group: &str) -> BTreeMap<String, Vec<Option<Vec<u8>>>> {
+pub(crate) fn consume(
+    hub: &Hub,
+    system: &str,
+    topic: &str,
+    group: &str,
+) -> BTreeMap<String, Vec<Option<Vec<u8>>>> {
     let consumer: BaseConsumer = hub
         .client(system)
         .set("group.id", group)
@@ -54,7 +63,11 @@ pub(crate) fn consume(hub: &Hub, system: &str, topic: &str, group: &str) -> BTre
     let deadline = Instant::now() + Duration::from_secs(60);
     let partitions = partitions(hub, system, topic);
     while ended.len() < partitions {
-        assert!(Instant::now() < deadline, "the end of {topic} was not reached: partitions {ended:?} were, with {} keys", got.len());
+        assert!(
+            Instant::now() < deadline,
+            "the end of {topic} was not reached: partitions {ended:?} were, with {} keys",
+            got.len()
+        );
         match consumer.poll(Duration::from_secs(1)) {
             None => {}
             Some(Err(rdkafka::error::KafkaError::PartitionEOF(partition))) => {

@@ -15,19 +15,27 @@ fn a_record_reaches_another_department_as_granted_and_stands_on_the_log() {
     let output = hub.python("avro.py", &[]);
     let yuzhong = lines(&output, "hall-yuzhong");
     let puts = |lines: &[serde_json::Value]| lines.iter().filter(|line| !line["value"].is_null()).count();
-    assert_eq!((yuzhong.len(), puts(&yuzhong)), (6, 4), "four people; one moved away, one was deleted: {output}");
+    assert_eq!(
+        (yuzhong.len(), puts(&yuzhong)),
+        (6, 4),
+        "four people; one moved away, one was deleted: {output}"
+    );
     let jiangbei = lines(&output, "hall-jiangbei");
     assert_eq!((jiangbei.len(), puts(&jiangbei)), (1, 1));
     let bank = lines(&output, "bank-supervisor");
     assert_eq!((bank.len(), puts(&bank)), (6, 5));
     let mut items: Vec<_> = yuzhong[0]["value"].as_object().unwrap().keys().cloned().collect();
     items.sort();
-    assert_eq!(items, ["birth_date", "ethnic", "hukou_division", "id_no", "live_addr", "live_division", "name", "sex"]);
+    assert_eq!(
+        items,
+        ["birth_date", "ethnic", "hukou_division", "id_no", "live_addr", "live_division", "name", "sex"]
+    );
     assert!(output.contains("欧**") && !output.contains("欧阳修"));
     assert!(bank.iter().all(|line| line["key"].as_str().unwrap().len() == 32));
 
     // Debian's kcat reads the same, and is refused what it may not have.
-    let read = hub.kcat("hall-jiangbei", &["-C", "-t", "population", "-e", "-o", "beginning", "-f", "%k|%h|%S\n"]);
+    let read =
+        hub.kcat("hall-jiangbei", &["-C", "-t", "population", "-e", "-o", "beginning", "-f", "%k|%h|%S\n"]);
     let records: Vec<&str> = read.lines().filter(|line| line.starts_with('5')).collect();
     assert_eq!(records.len(), 1, "{read}");
     assert!(!records[0].contains("before"), "{read}");

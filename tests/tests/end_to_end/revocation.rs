@@ -34,7 +34,8 @@ fn p6_a_revoked_grant_stops_an_open_consumer_within_a_second() {
     while !matches!(consumer.poll(Duration::from_millis(100)), Some(Ok(_))) {
         assert!(Instant::now() < deadline, "nothing is delivered before the revocation");
     }
-    let revoked = directory().replace("id = \"yuzhong-population\"", "id = \"yuzhong-population\"\nstate = \"revoked\"");
+    let revoked = directory()
+        .replace("id = \"yuzhong-population\"", "id = \"yuzhong-population\"\nstate = \"revoked\"");
     let shown = hub.apply(&revoked);
     assert!(shown.contains("- grant yuzhong-population: revoked"), "{shown}");
     let revoked_at = Instant::now();
@@ -51,7 +52,9 @@ fn p6_a_revoked_grant_stops_an_open_consumer_within_a_second() {
                     published_at.duration_since(revoked_at)
                 );
             }
-            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::TopicAuthorizationFailed))) => told = true,
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::TopicAuthorizationFailed))) => {
+                told = true
+            }
             _ => {}
         }
     }
