@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use shuniu_archive::{AuditLog, AuditOptions};
+use shuniu_archive::{
+    AuditLog, AuditOptions, LogReader, MemoryCheckpoints, Sequencer, SequencerOptions, TileFolder,
+};
 use shuniu_broker::memory::MemoryUpstream;
 use shuniu_broker::{NodeId, Upstream};
 use shuniu_exchange::apply::{Context, DirectoryFile};
 use shuniu_exchange::{Caller, Exchange, KeyRing, KeyUnavailable, Parts, PolicyWatch, Session, Settings};
+use shuniu_ledger::note::NoteSigner;
 use shuniu_ledger::{BootId, Draft, Entry, SubjectKey, Suite};
 use shuniu_model::{Clock, SystemId, Timestamp};
 use shuniu_store::{Change, Store};
@@ -179,6 +182,38 @@ impl World {
             }
         }
         entries
+    }
+
+    /// Appends records to partition 0 behind the exchange's back.
+    pub(crate) async fn append_unrecorded(&self, resource: &str, records: &[Built]) {
+        let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(1000).with_topic_data(vec![
+            TopicProduceData::default().with_name(topic(resource)).with_partition_data(vec![
+                PartitionProduceData::default().with_records(Some(batch(records))),
+            ]),
+        ]);
+        self.records.connect(NODE).await.unwrap().call(request.into()).await.unwrap();
+    }
+
+    /// The whole audit topic, sequenced into a folder.
+    pub(crate) async fn sequenced(&self, folder: &Path) -> LogReader {
+        let signer =
+            Arc::new(NoteSigner::new(Suite::default(), &Suite::default().origin("log"), &[3; 32]).unwrap());
+        let tiles = folder.join(self.entries().len().to_string());
+        let sequencer = Sequencer::new(
+            Arc::clone(&self.audit) as _,
+            Arc::new(MemoryCheckpoints::default()),
+            Arc::new(TileFolder::create(&tiles).unwrap()),
+            Arc::clone(&signer),
+            SequencerOptions::default(),
+        );
+        let mut state = sequencer.state();
+        let cancel = CancellationToken::new();
+        let running = TaskTracker::new().spawn(sequencer.run(cancel.clone()));
+        let entries = i64::try_from(self.entries().len()).unwrap();
+        state.wait_for(|state| state.next_offset >= entries).await.unwrap();
+        cancel.cancel();
+        running.await.unwrap().unwrap();
+        LogReader::open(TileFolder::open(&tiles), signer.verifier().clone()).unwrap()
     }
 
     pub(crate) fn drafts(&self, action: shuniu_ledger::Action) -> Vec<Draft> {
