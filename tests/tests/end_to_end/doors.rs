@@ -28,6 +28,7 @@ fn openssl(folder: &Path, arguments: &[&str]) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one certificate after the other, on one hub")]
 fn only_a_good_certificate_of_the_authority_opens_the_door() {
     let hub = Hub::start();
     let (certificate, key, authority) = hub.certificate("hall-yuzhong");
