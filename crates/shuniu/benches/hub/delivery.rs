@@ -8,7 +8,7 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use shuniu_tests::Hub;
 
-use crate::register::{FILTERED, PLAIN, RARITY, RECORD_BYTES};
+use crate::register::{FILTERED, PLAIN, RARITY, RECORD_BYTES, VALUE_BYTES};
 use crate::{PARTITIONS, Scale, figure, machine, median};
 
 const PASSES: usize = 5;
@@ -78,12 +78,13 @@ fn once(hub: &Hub, case: &Case, produced: usize) -> Pass {
     consumer.assign(&places).unwrap();
     // The client waits a while for more before it says that a partition has ended: the last record counts.
     let mut last = begun;
-    let (mut received, mut ended) = (0, 0);
+    let (mut received, mut received_bytes, mut ended) = (0, 0, 0);
     while ended < PARTITIONS {
         match consumer.poll(Duration::from_secs(30)).unwrap() {
             Err(KafkaError::PartitionEOF(_)) => ended += 1,
             answer => {
-                received += usize::from(answer.unwrap().payload().is_some());
+                received_bytes += answer.unwrap().payload().unwrap().len();
+                received += 1;
                 last = Instant::now();
             }
         }
@@ -92,6 +93,9 @@ fn once(hub: &Hub, case: &Case, produced: usize) -> Pass {
     let client = machine::cpu(std::process::id()).saturating_sub(client_before);
     std::thread::sleep(AFTERMATH);
     let cpu = machine::cpu(hub.process_id()).saturating_sub(hub_before);
+    let whole = case.resource == PLAIN;
+    assert_eq!(received_bytes == received * VALUE_BYTES, whole, "{} is not the view", case.name);
+    assert!(received_bytes <= received * VALUE_BYTES);
     if case.rarity == 1 {
         assert_eq!(received, covered);
     } else {

@@ -13,6 +13,7 @@ pub(crate) const PUBLISHER: &str = "population-register";
 /// Key and value together.
 pub(crate) const RECORD_BYTES: usize = 300;
 const KEY_BYTES: usize = 18;
+pub(crate) const VALUE_BYTES: usize = RECORD_BYTES - KEY_BYTES;
 /// What stands before an Avro body: a zero and the schema's id.
 const FRAME_BYTES: usize = 5;
 /// One row in so many lives in [`RARE`].
@@ -132,7 +133,7 @@ fn row(n: usize) -> (String, Vec<u8>) {
         some(code, &mut tail);
     }
     tail.extend_from_slice(&[2, 0, 0, 0, 0, 0]);
-    let length = RECORD_BYTES - KEY_BYTES - FRAME_BYTES;
+    let length = VALUE_BYTES - FRAME_BYTES;
     // A branch and a length of two bytes.
     let filled = length - out.len() - tail.len() - 3;
     some(&noise(n, filled), &mut out);
