@@ -11,6 +11,8 @@ use shuniu_wire::messages::{
 };
 
 use crate::access::{Access, TopicRef};
+use crate::caller::Caller;
+use crate::hub::Hub;
 
 /// Kafka's resource type of a topic in DescribeConfigs.
 const RESOURCE_TOPIC: i8 = 2;
@@ -21,8 +23,11 @@ const READABLE: [&str; 4] =
 
 /// Splits a Metadata request: what goes upstream, and the answers for topics that the caller may not see.
 ///
-/// A topic that does not exist and one that is not granted get the same answer.
+/// A topic that does not exist and one that is not granted get the same answer. Clients ask here first and mostly
+/// give up then, so this is where the log learns that they were refused, and why.
 pub(crate) fn visible(
+    hub: &Hub,
+    caller: &Caller,
     access: &Access,
     request: &MetadataRequest,
 ) -> (MetadataRequest, Vec<MetadataResponseTopic>) {
@@ -32,12 +37,15 @@ pub(crate) fn visible(
         None => names.extend(access.visible_topics()),
         Some(topics) => {
             for topic in topics {
-                match access.visible(&topic_ref(topic)) {
-                    Some(name) => {
-                        names.insert(name);
-                    }
-                    None => refused.push(refusal(topic)),
+                let named = topic_ref(topic);
+                if let Some(name) = access.visible(&named) {
+                    names.insert(name);
+                    continue;
                 }
+                if let Err(denial) = access.read(&named) {
+                    hub.refused(caller, &format!("metadata {named}"), &denial);
+                }
+                refused.push(refusal(topic));
             }
         }
     }

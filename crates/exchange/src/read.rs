@@ -64,7 +64,7 @@ pub(crate) async fn fetch(
             break;
         }
     }
-    scan.recheck(hub);
+    scan.recheck(hub, caller);
     Ok(scan.into_projected(caller))
 }
 
@@ -266,9 +266,12 @@ impl Scan {
     }
 
     /// Takes the records of permits that ended meanwhile.
-    fn recheck(&mut self, hub: &Hub) {
+    fn recheck(&mut self, hub: &Hub, caller: &Caller) {
         for granted in &mut self.granted {
-            granted.withdrawn = hub.still(&granted.permit).is_err();
+            if let Err(denial) = hub.still(&granted.permit) {
+                hub.refused(caller, &format!("fetch {}", granted.resource.name), &denial);
+                granted.withdrawn = true;
+            }
         }
     }
 

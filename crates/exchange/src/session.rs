@@ -54,7 +54,7 @@ impl Session {
     /// knows its own addresses replaces them for each broker id.
     pub async fn metadata(&self, request: MetadataRequest) -> Result<MetadataResponse, Closed> {
         let access = self.hub.access(&self.caller).await.map_err(|stale| Closed::new(stale.to_string()))?;
-        let (upstream, refused) = metadata::visible(&access, &request);
+        let (upstream, refused) = metadata::visible(&self.hub, &self.caller, &access, &request);
         let response: MetadataResponse = self.ask("metadata", upstream).await?;
         Ok(metadata::finish(&access, response, refused))
     }

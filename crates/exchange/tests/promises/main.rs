@@ -327,6 +327,23 @@ async fn p7_refusals_are_on_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn p7_a_client_that_is_refused_when_it_looks_a_topic_up_is_on_the_log() {
+    let world = World::start().await;
+    let name = TopicName(StrBytes::from_static_str("legal-person"));
+    let wanted = shuniu_wire::messages::metadata_request::MetadataRequestTopic::default();
+    let request = MetadataRequest::default().with_topics(Some(vec![wanted.with_name(Some(name))]));
+    world.session("hall-yuzhong").await.metadata(request).await.unwrap();
+    for attempt in 0.. {
+        let refused = world.drafts(Action::Refused);
+        if refused.iter().any(|draft| draft.reason.as_ref().unwrap().code == "no-grant") {
+            break;
+        }
+        assert!(attempt < 100, "the refusal is not on the log");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn p7_transactions_and_producer_ids_of_strangers_are_refused() {
     let world = World::start().await;
     let id = |system: &'static str, request: InitProducerIdRequest| {
