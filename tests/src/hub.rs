@@ -122,6 +122,15 @@ impl Hub {
         text
     }
 
+    /// A connector of the data folder, to be run once.
+    #[must_use]
+    pub fn connector(&self, file: &str) -> Command {
+        let mut command = Command::new(program());
+        command.args(["connector", "run"]).arg(self.folder().join(file)).arg("--once");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
     /// Applies a directory file, given as text.
     pub fn apply(&self, directory: &str) -> String {
         let schemas = format!("\"{}/schemas/", repository().display());
