@@ -56,6 +56,9 @@ async fn a_file_is_applied_once_and_then_changes_nothing() {
     let (_folder, store) = open().await;
     let first = changes(&directory(), &store).await.unwrap();
     assert!(first.lines().iter().all(|line| line.starts_with('+')), "{:#?}", first.lines());
+    let shown = first.lines().join("\n");
+    assert!(shown.contains("name (masked but for 1 first, 0 last)"), "{shown}");
+    assert!(shown.contains("id_no (pseudonym)") && shown.contains("birth_date (year)"), "{shown}");
     first.apply(&store, "wang").await.unwrap();
     let facts = store.facts().await.unwrap();
     let population = facts.resources.iter().find(|resource| resource.name.as_str() == "population").unwrap();

@@ -303,11 +303,31 @@ fn said(grant: &Grant) -> String {
     let view = if grant.view.is_whole() {
         "everything".to_owned()
     } else {
-        let items: Vec<&str> = grant.view.items().iter().map(|item| item.name.as_str()).collect();
+        let items: Vec<String> = grant.view.items().iter().map(item_said).collect();
         let rows = grant.view.filter().map_or_else(String::new, |filter| format!(" where {filter}"));
         format!("{}{rows}", items.join(", "))
     };
     format!("{} may {} {}: {view}; {}", grant.system, modes(grant), grant.resource, terms(grant))
+}
+
+/// An item as a reviewer must see it: what leaves of it, where it does not leave as it is.
+fn item_said(item: &ViewItem) -> String {
+    let name = &item.name;
+    match &item.treatment {
+        Treatment::Keep => name.to_string(),
+        Treatment::Drop => format!("{name} (dropped)"),
+        Treatment::Mask(MaskRule { first, last }) => {
+            format!("{name} (masked but for {first} first, {last} last)")
+        }
+        Treatment::Pseudonym => format!("{name} (pseudonym)"),
+        Treatment::Generalise(Generalisation::Prefix(length)) => {
+            format!("{name} (first {length} characters)")
+        }
+        Treatment::Generalise(Generalisation::Month) => format!("{name} (month)"),
+        Treatment::Generalise(Generalisation::Year) => format!("{name} (year)"),
+        Treatment::Generalise(Generalisation::Step(step)) => format!("{name} (in steps of {step})"),
+        Treatment::Constant(json) => format!("{name} (always {json})"),
+    }
 }
 
 fn modes(grant: &Grant) -> String {
