@@ -6,9 +6,11 @@ use shuniu_broker::{Connection, UpstreamError};
 use shuniu_wire::messages::{
     FetchRequest, InitProducerIdRequest, InitProducerIdResponse, MetadataRequest, MetadataResponse,
     OffsetFetchRequest, OffsetFetchResponse, ProduceRequest, ProduceResponse, ResponseError, StrBytes,
+    TopicName,
 };
 use shuniu_wire::{ApiKey, Request, Response};
 
+use crate::access::{Access, TopicRef};
 use crate::caller::Caller;
 use crate::group::{Groups, InvalidGroupId};
 use crate::hub::Hub;
@@ -91,6 +93,7 @@ impl Session {
         match request {
             Request::ListOffsets(mut request) => {
                 let refused = offsets::list_offsets(&access, &mut request);
+                self.note_refused(&access, "list offsets", refused.iter().map(|topic| &topic.name));
                 let mut response: shuniu_wire::messages::ListOffsetsResponse =
                     self.ask("list offsets", request).await?;
                 response.topics.extend(refused);
@@ -98,6 +101,11 @@ impl Session {
             }
             Request::OffsetForLeaderEpoch(mut request) => {
                 let refused = offsets::leader_epochs(&access, &mut request);
+                self.note_refused(
+                    &access,
+                    "offset for leader epoch",
+                    refused.iter().map(|topic| &topic.topic),
+                );
                 let mut response: shuniu_wire::messages::OffsetForLeaderEpochResponse =
                     self.ask("offset for leader epoch", request).await?;
                 response.topics.extend(refused);
@@ -105,6 +113,7 @@ impl Session {
             }
             Request::OffsetCommit(mut request) => {
                 let refused = offsets::commit(&access, &mut request);
+                self.note_refused(&access, "offset commit", refused.iter().map(|topic| &topic.name));
                 let committed = request.clone();
                 let mut response: shuniu_wire::messages::OffsetCommitResponse =
                     self.ask("offset commit", request).await?;
@@ -145,11 +154,17 @@ impl Session {
         self.hub.caller_withdrawn(&self.caller).await
     }
 
-    async fn committed(
-        &self,
-        access: &crate::access::Access,
-        request: OffsetFetchRequest,
-    ) -> Result<Response, Closed> {
+    /// Puts on the log that topics were refused, and why.
+    fn note_refused<'t>(&self, access: &Access, asked: &str, topics: impl Iterator<Item = &'t TopicName>) {
+        for topic in topics {
+            let named = TopicRef::Name(topic.clone());
+            if let Err(denial) = access.read(&named) {
+                self.hub.refused(&self.caller, &format!("{asked} {named}"), &denial);
+            }
+        }
+    }
+
+    async fn committed(&self, access: &Access, request: OffsetFetchRequest) -> Result<Response, Closed> {
         let flat = request.groups.is_empty();
         let response: OffsetFetchResponse = self.ask("offset fetch", offsets::fetch_request(request)).await?;
         let mut response = offsets::fetched(access, response);
@@ -165,6 +180,9 @@ impl Session {
         } else {
             Some(ResponseError::ClusterAuthorizationFailed)
         };
+        if let Some(error) = error {
+            self.refused(Some(ApiKey::InitProducerId), "producer-id", &error.to_string());
+        }
         match error {
             Some(error) => Ok(InitProducerIdResponse::default()
                 .with_error_code(error.code())

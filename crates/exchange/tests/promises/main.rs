@@ -358,6 +358,7 @@ async fn p7_transactions_and_producer_ids_of_strangers_are_refused() {
     assert_eq!(id(REGISTER, InitProducerIdRequest::default().with_transactional_id(None)).await, 0);
     assert_ne!(id(REGISTER, transactional).await, 0);
     assert_ne!(id("hall-yuzhong", InitProducerIdRequest::default().with_transactional_id(None)).await, 0);
+    refusals(&world, &["initproducerid"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -379,4 +380,29 @@ async fn p3_records_that_a_crash_left_without_an_entry_get_one_at_the_next_start
     // Nothing is left to recover, and what is published meanwhile is not recovered too.
     world.publish(REGISTER, "population", &[row(6)]).await;
     assert_eq!(world.exchange.recover(world.sequenced(log.path()).await, &ends).await.unwrap(), 0);
+}
+
+/// Waits until refusals of each of these requests are on the log.
+async fn refusals(world: &World, asked: &[&str]) {
+    for attempt in 0.. {
+        let targets: Vec<String> =
+            world.drafts(Action::Refused).into_iter().filter_map(|draft| draft.target).collect();
+        if asked.iter().all(|asked| targets.iter().any(|target| target == asked)) {
+            return;
+        }
+        assert!(attempt < 100, "{asked:?} is not among {targets:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p7_who_asks_for_the_offsets_of_a_topic_without_a_grant_is_on_the_log() {
+    let world = World::start().await;
+    let request = ListOffsetsRequest::default().with_topics(vec![
+        shuniu_wire::messages::list_offsets_request::ListOffsetsTopic::default()
+            .with_name(TopicName(StrBytes::from_static_str("legal-person")))
+            .with_partitions(vec![Default::default()]),
+    ]);
+    world.session("hall-yuzhong").await.call(Request::ListOffsets(request)).await.unwrap();
+    refusals(&world, &["list offsets legal-person"]).await;
 }
