@@ -11,7 +11,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use shuniu_archive::{LogReader, VerifyError};
 use shuniu_broker::Connection;
-use shuniu_ledger::{Action, Draft, OffsetRange, OffsetSpan, Publication, Subjects};
+use shuniu_ledger::{Action, BootId, Draft, OffsetRange, OffsetSpan, Publication, Subjects};
 use shuniu_model::{Resource, TopicId};
 use shuniu_wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use shuniu_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -35,6 +35,21 @@ pub enum RecoverError {
     /// The log cannot be read.
     #[error("cannot read the audit log")]
     Log(#[source] Box<VerifyError>),
+    /// The log covers records that an earlier run acknowledged, and the record store does not have them.
+    #[error(
+        "{resource} partition {partition} ends at offset {end}, and the audit log has entries of records up to {last}: \
+         acknowledged records are lost; stop the hub and bring the records back before anything more is published"
+    )]
+    Lost {
+        /// The resource.
+        resource: shuniu_model::ResourceName,
+        /// The partition.
+        partition: i32,
+        /// Where the partition ended when the hub started.
+        end: i64,
+        /// The last offset that is on the log.
+        last: i64,
+    },
     /// The records cannot be read, or the entries not be written.
     #[error("{0}")]
     Closed(#[from] Closed),
@@ -62,12 +77,12 @@ impl Exchange {
     }
 
     /// Writes entries for the records before `ends` that the log does not cover; how many records they were. `log` must
-    /// reach to the hub's own start.
+    /// reach to the hub's own start; entries of `boot`, this run, are of records that came later.
     ///
     /// # Errors
     /// See [`RecoverError`].
-    pub async fn recover(&self, log: LogReader, ends: &Ends) -> Result<u64, RecoverError> {
-        let covered = tokio::task::spawn_blocking(move || covered(&log))
+    pub async fn recover(&self, log: LogReader, ends: &Ends, boot: BootId) -> Result<u64, RecoverError> {
+        let (covered, ended) = tokio::task::spawn_blocking(move || covered(&log, boot))
             .await
             .map_err(|error| Closed::new(format!("the reading of the log stopped: {error}")))?
             .map_err(|error| RecoverError::Log(Box::new(error)))?;
@@ -77,6 +92,10 @@ impl Exchange {
         for resource in snapshot.resources() {
             let Some(topic) = resource.topic_id else { continue };
             for ((_, partition), (start, stop)) in ends.0.iter().filter(|((of, _), _)| *of == topic) {
+                if let Some(last) = ended.get(&(topic, *partition)).filter(|last| *last >= stop) {
+                    let (resource, partition) = (resource.name.clone(), *partition);
+                    return Err(RecoverError::Lost { resource, partition, end: *stop, last: *last });
+                }
                 let known = covered.get(&(topic, *partition)).map(Vec::as_slice).unwrap_or_default();
                 for (first, last) in gaps(known, *start, *stop) {
                     recovered += self
@@ -182,17 +201,26 @@ async fn fetch(
 }
 
 type Covered = HashMap<(TopicId, i32), Vec<(i64, i64)>>;
+/// The last offset of each partition that an earlier run put on the log.
+type Ended = HashMap<(TopicId, i32), i64>;
 
 /// What the log covers of each partition, in no order.
-fn covered(log: &LogReader) -> Result<Covered, VerifyError> {
+fn covered(log: &LogReader, boot: BootId) -> Result<(Covered, Ended), VerifyError> {
     let mut covered = Covered::new();
+    let mut ended = Ended::new();
     for found in log.entries(0) {
-        let draft = found?.entry.draft;
+        let entry = found?.entry;
+        let earlier = entry.id.boot != boot;
+        let draft = entry.draft;
         let Some(topic) = draft.topic else { continue };
         if !matches!(draft.action, Action::Published | Action::Recovered) {
             continue;
         }
         for range in &draft.ranges {
+            if earlier {
+                let last = ended.entry((TopicId(topic), range.partition())).or_insert(range.last());
+                *last = (*last).max(range.last());
+            }
             let partition = covered.entry((TopicId(topic), range.partition())).or_default();
             let dense =
                 u64::try_from(range.last() - range.first()).is_ok_and(|span| span + 1 == range.records());
@@ -209,7 +237,7 @@ fn covered(log: &LogReader) -> Result<Covered, VerifyError> {
     for runs in covered.values_mut() {
         runs.sort_unstable();
     }
-    Ok(covered)
+    Ok((covered, ended))
 }
 
 /// The offsets as runs.

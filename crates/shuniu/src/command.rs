@@ -71,6 +71,11 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// Files that this process makes are for its user alone: records and the directory are nobody else's to read.
+fn keep_from_others() {
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+}
+
 /// Runs a use case that waits, on this thread alone.
 fn block_on<T>(work: impl Future<Output = T>) -> Result<T, std::io::Error> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work))

@@ -221,6 +221,7 @@ impl Doors {
             exchange: Arc::clone(&exchange),
             ends,
             started_at: started.offset,
+            boot: started.id.boot,
             state: base.sequencing.state.clone(),
             tiles: config.hub.data_folder.join("audit"),
             key: base.sequencing.key.clone(),
@@ -281,6 +282,7 @@ struct Recovery {
     ends: Ends,
     /// Where the entry about the start stands on the log's topic.
     started_at: Option<i64>,
+    boot: BootId,
     state: watch::Receiver<Sequenced>,
     tiles: PathBuf,
     key: NoteVerifier,
@@ -295,7 +297,7 @@ impl Recovery {
             sequenced = sequenced => if sequenced.is_err() { return },
         }
         let recovered = match LogReader::open(TileFolder::open(&self.tiles), self.key) {
-            Ok(log) => self.exchange.recover(log, &self.ends).await,
+            Ok(log) => self.exchange.recover(log, &self.ends, self.boot).await,
             Err(error) => Err(RecoverError::Log(Box::new(error))),
         };
         match recovered {

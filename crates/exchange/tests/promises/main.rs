@@ -12,7 +12,8 @@ mod world;
 use std::time::Duration;
 
 use shuniu_broker::memory::Failure;
-use shuniu_ledger::{Action, Outcome};
+use shuniu_exchange::RecoverError;
+use shuniu_ledger::{Action, BootId, Outcome};
 use shuniu_wire::Request;
 use shuniu_wire::messages::{
     GroupId, InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse,
@@ -21,6 +22,8 @@ use shuniu_wire::messages::{
 
 use world::{Built, World, caller, citizen, deletion, fetch, person, put, seen};
 
+/// The run that the world's audit log is of.
+const BOOT: BootId = BootId([1; 16]);
 const REGISTER: &str = "population-register";
 const DENIED: i16 = ResponseError::TopicAuthorizationFailed.code();
 
@@ -371,7 +374,7 @@ async fn p3_records_that_a_crash_left_without_an_entry_get_one_at_the_next_start
     world.append_unrecorded("population", &[row(3), row(4), row(5)]).await;
     let log = tempfile::tempdir().unwrap();
     let ends = world.exchange.ends().await.unwrap();
-    assert_eq!(world.exchange.recover(world.sequenced(log.path()).await, &ends).await.unwrap(), 3);
+    assert_eq!(world.exchange.recover(world.sequenced(log.path()).await, &ends, BOOT).await.unwrap(), 3);
     let recovered = world.drafts(Action::Recovered);
     assert_eq!(recovered.len(), 1);
     assert_eq!((recovered[0].ranges[0].first(), recovered[0].ranges[0].last()), (2, 4));
@@ -379,7 +382,10 @@ async fn p3_records_that_a_crash_left_without_an_entry_get_one_at_the_next_start
     assert_eq!(recovered[0].subjects.as_ref().unwrap().iter().count(), 3, "a trace finds them");
     // Nothing is left to recover, and what is published meanwhile is not recovered too.
     world.publish(REGISTER, "population", &[row(6)]).await;
-    assert_eq!(world.exchange.recover(world.sequenced(log.path()).await, &ends).await.unwrap(), 0);
+    assert_eq!(world.exchange.recover(world.sequenced(log.path()).await, &ends, BOOT).await.unwrap(), 0);
+    // Seen from a later run, the log is ahead of what the topic had: records are gone, and that is said.
+    let later = world.exchange.recover(world.sequenced(log.path()).await, &ends, BootId([2; 16])).await;
+    assert!(matches!(later, Err(RecoverError::Lost { end: 5, last: 5, .. })), "{later:?}");
 }
 
 /// Waits until refusals of each of these requests are on the log.

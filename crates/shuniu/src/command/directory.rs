@@ -34,6 +34,7 @@ pub(super) enum Command {
 }
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
+    super::keep_from_others();
     let Command::Apply { file, config, data, dry_run, time_zone } = command;
     let hub = config.map_or_else(|| Ok(Config::default()), |path| Config::read(&path))?.hub;
     let (data, time_zone) = (data.unwrap_or(hub.data_folder), time_zone.unwrap_or(hub.time_zone));

@@ -21,6 +21,7 @@ pub(super) struct Command {
 }
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
+    super::keep_from_others();
     let config = command.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
