@@ -272,17 +272,20 @@ impl Inspector {
                 ));
             }
         }
-        if before.is_none() {
-            if self.resource.before_on_every_record() {
-                return Err("header `before` is missing: resource allows row filters, so every record carries the row \
-                            before it, or nothing for a new row"
-                    .to_owned());
-            }
-            if record.value.is_none() && self.resource.before_on_deletions() {
-                return Err(
-                    "header `before` is missing: a deletion carries the row that it deletes".to_owned()
-                );
-            }
+        if before.is_none() && self.resource.before_on_every_record() {
+            return Err(
+                "header `before` is missing: resource allows row filters, so every record carries the row \
+                        before it, or nothing for a new row"
+                    .to_owned(),
+            );
+        }
+        // Without the row, a consumer whose filter it had passed would keep it, and no trace would find the deletion.
+        if record.value.is_none()
+            && self.resource.before_on_deletions()
+            && before.is_none_or(<[u8]>::is_empty)
+        {
+            let what = if before.is_none() { "missing" } else { "empty" };
+            return Err(format!("header `before` is {what}: a deletion carries the row that it deletes"));
         }
         Ok(before)
     }

@@ -121,7 +121,7 @@ impl Resource {
         self.row_filters
     }
 
-    /// Whether a deletion must carry the header `before`.
+    /// Whether a deletion must carry the row that it deletes in the header `before`.
     #[must_use]
     pub fn before_on_deletions(&self) -> bool {
         self.row_filters || !self.subjects.is_empty()

@@ -65,6 +65,7 @@ fn broken(schema: u32) -> Vec<(&'static str, Built, &'static str)> {
             Built { value: None, headers: Vec::new(), ..good() },
             "`before` is missing",
         ),
+        ("a deletion with an empty before", deletion(&id, Vec::new()), "`before` is empty"),
     ]
 }
 
@@ -126,7 +127,7 @@ async fn p2_exactly_the_granted_rows_and_items_leave() {
         put(&citizen(1), there(1), here(1)),
         put(&citizen(2), there(2), there(2)),
         deletion(&citizen(2), there(2)),
-        deletion(&citizen(3), Vec::new()),
+        deletion(&citizen(3), person(schema, &citizen(3), "无处", None)),
     ];
     assert_eq!(world.publish(REGISTER, "population", &records).await.error_code, 0);
 
