@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shuniu_model::Resource;
+use shuniu_model::{Codec, Resource};
 use shuniu_policy::ReadPermit;
 use shuniu_schema::{Malformed, Plan, frame};
 use shuniu_wire::batch::{
@@ -111,16 +111,16 @@ impl Reader {
     /// Projects a partition's records from the fetch offset on. The permit is the proof that they may be read.
     pub(crate) fn project(
         &self,
-        _permit: &ReadPermit,
+        permit: &ReadPermit,
         records: &Bytes,
         fetch_offset: i64,
     ) -> Result<ProjectedPartition, Fault> {
         let options = RewriteOptions {
             fetch_offset,
-            codec: Compression::Lz4,
+            codec: compression(permit.grant().codec),
             decompressed_bytes_max: self.decompressed_bytes_max,
         };
-        if self.untouched && !self.holds_before(records, fetch_offset)? {
+        if self.untouched && self.passes(records, &options)? {
             let passed = self.scratches.with(|scratch| pass_through(records, &options, scratch));
             let passed = passed.map_err(|error| match error {
                 RewriteError::Batch { source, .. } => Fault::Batch(source),
@@ -148,23 +148,29 @@ impl Reader {
         })
     }
 
-    /// Whether a record carries the row before it. Publishing systems may send it where the resource does not ask for
-    /// it, and a resource may have asked for it once: only the bytes tell, and it never leaves.
-    fn holds_before(&self, records: &Bytes, fetch_offset: i64) -> Result<bool, Fault> {
+    /// Whether batches may leave as they are. A client reads batches in its grant's codec and uncompressed ones; others
+    /// are written anew. And no record may carry the row before it: publishing systems may send it where the resource
+    /// does not ask for it, and a resource may have asked for it once, so only the bytes tell.
+    fn passes(&self, records: &Bytes, options: &RewriteOptions) -> Result<bool, Fault> {
         self.scratches
             .with(|scratch| {
                 for batch in batches(records) {
                     let batch = batch?;
-                    if batch.header().is_control() || batch.header().last_offset() < fetch_offset {
+                    let header = batch.header();
+                    if header.is_control() || header.last_offset() < options.fetch_offset {
                         continue;
+                    }
+                    let codec = header.compression()?;
+                    if codec != Compression::None && codec != options.codec {
+                        return Ok(false);
                     }
                     for record in batch.records(scratch, self.decompressed_bytes_max)? {
                         if record?.headers.find(BEFORE).is_some() {
-                            return Ok(true);
+                            return Ok(false);
                         }
                     }
                 }
-                Ok(false)
+                Ok(true)
             })
             .map_err(Fault::Batch)
     }
@@ -222,5 +228,15 @@ impl Reader {
 
     fn planned(&self, writer: u32) -> Result<&Planned, RecordFault> {
         self.planned.iter().find(|planned| planned.writer == writer).ok_or(RecordFault::Schema(writer))
+    }
+}
+
+fn compression(codec: Codec) -> Compression {
+    match codec {
+        Codec::None => Compression::None,
+        Codec::Gzip => Compression::Gzip,
+        Codec::Snappy => Compression::Snappy,
+        Codec::Lz4 => Compression::Lz4,
+        Codec::Zstd => Compression::Zstd,
     }
 }

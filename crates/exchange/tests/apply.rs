@@ -7,7 +7,7 @@ use std::path::Path;
 use shuniu_exchange::apply::{Changes, Context, DirectoryFile, Problems};
 use shuniu_exchange::{KeyRing, KeyUnavailable};
 use shuniu_ledger::SubjectKey;
-use shuniu_model::{GrantState, Timestamp};
+use shuniu_model::{Codec, GrantState, Timestamp};
 use shuniu_policy::Snapshot;
 use shuniu_store::Store;
 
@@ -105,6 +105,25 @@ async fn a_changed_view_is_a_new_grant() {
     assert!(problems(&wider, &store).await.contains("give the new one a new id"));
     let longer = directory().replacen("ends_at = \"2030-12-31\"", "ends_at = \"2031-12-31\"", 1);
     assert_eq!(changes(&longer, &store).await.unwrap().lines().len(), 1);
+}
+
+#[tokio::test]
+async fn another_codec_is_the_same_grant() {
+    let (_folder, store) = open().await;
+    changes(&directory(), &store).await.unwrap().apply(&store, "wang").await.unwrap();
+    let with = |codec: &str| {
+        directory().replace("id = \"bank-population\"", &format!("id = \"bank-population\"\n{codec}"))
+    };
+    let gzip = changes(&with("codec = \"gzip\""), &store).await.unwrap();
+    let [line] = gzip.lines() else { unreachable!("{:?}", gzip.lines()) };
+    assert!(line.contains("~ grant bank-population") && line.ends_with("codec gzip"), "{line}");
+    gzip.apply(&store, "wang").await.unwrap();
+    let facts = store.facts().await.unwrap();
+    let bank = facts.grants.iter().find(|grant| grant.id.as_str() == "bank-population").unwrap();
+    assert_eq!(bank.codec, Codec::Gzip);
+    assert!(changes(&with("codec = \"gzip\""), &store).await.unwrap().is_empty());
+    let problem = parse(&with("codec = \"gzp\"")).unwrap_err().to_string();
+    assert!(problem.contains("did you mean `gzip`?"), "{problem}");
 }
 
 #[tokio::test]

@@ -51,6 +51,56 @@ pub struct UnknownMode {
     value: String,
 }
 
+/// How record batches are compressed for a grant's client. It changes no content, so it is no part of the view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Codec {
+    /// Not at all.
+    None,
+    /// For clients that have nothing else.
+    Gzip,
+    /// Snappy.
+    Snappy,
+    /// Cheap on both sides.
+    #[default]
+    Lz4,
+    /// Zstandard.
+    Zstd,
+}
+
+impl Codec {
+    /// Every codec.
+    pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
+
+    /// The codec as it is written in files and SQL.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+impl std::str::FromStr for Codec {
+    type Err = UnknownCodec;
+    fn from_str(value: &str) -> Result<Self, UnknownCodec> {
+        Self::ALL
+            .into_iter()
+            .find(|codec| codec.as_str() == value)
+            .ok_or_else(|| UnknownCodec { value: value.chars().take(64).collect() })
+    }
+}
+
+/// A word that is no codec.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{value}` is not a codec: it is one of none, gzip, snappy, lz4, zstd")]
+pub struct UnknownCodec {
+    value: String,
+}
+
 /// Whether a grant can be in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GrantState {
@@ -98,4 +148,6 @@ pub struct Grant {
     pub state: GrantState,
     /// What its doors may move.
     pub limits: Limits,
+    /// How its records are compressed.
+    pub codec: Codec,
 }

@@ -11,7 +11,7 @@ mod time;
 mod view;
 
 pub use fact::{Item, ItemType, Organisation, Resource, SchemaVersion, Sharing, System};
-pub use grant::{Grant, GrantState, Limits, Mode};
+pub use grant::{Codec, Grant, GrantState, Limits, Mode};
 pub use name::{GrantId, InvalidName, ItemName, ResourceName, SystemId, TopicId};
 pub use time::{Clock, Timestamp};
 pub use view::{Generalisation, MaskRule, PseudonymScope, Treatment, View, ViewDigest, ViewItem};

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use shuniu_model::identifier::{DivisionCode, Uscc};
 use shuniu_model::{
-    Grant, GrantId, GrantState, ItemName, Limits, Mode, Organisation, Resource, ResourceName, Sharing,
+    Codec, Grant, GrantId, GrantState, ItemName, Limits, Mode, Organisation, Resource, ResourceName, Sharing,
     System, SystemId, Timestamp, View,
 };
 use shuniu_policy::{Action, Facts, Principal, Snapshot, decide};
@@ -109,6 +109,7 @@ fn facts() -> Facts {
             ends_at: Timestamp::from_micros(100),
             state: GrantState::Active,
             limits: Limits::default(),
+            codec: Codec::default(),
         }));
     }
     facts

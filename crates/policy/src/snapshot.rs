@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use shuniu_model::identifier::Uscc;
 use shuniu_model::{
-    Grant, GrantId, GrantState, Limits, Mode, Organisation, Resource, ResourceName, System, SystemId,
+    Codec, Grant, GrantId, GrantState, Limits, Mode, Organisation, Resource, ResourceName, System, SystemId,
     Timestamp, TopicId, View, ViewDigest,
 };
 
@@ -271,5 +271,6 @@ fn recovery_grant(id: GrantId, resource: &Resource) -> Grant {
         ends_at: Timestamp::from_micros(i64::MAX),
         state: GrantState::Active,
         limits: Limits::default(),
+        codec: Codec::default(),
     }
 }

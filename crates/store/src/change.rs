@@ -315,8 +315,8 @@ async fn grant(write: &mut Transaction<'_, Any>, it: &Grant) -> Result<(), Store
         write,
         sqlx::query(
             "INSERT INTO grants (id, system, resource, view, modes, purpose, basis, starts_at, ends_at, state, \
-             records_per_second, bytes_per_second, queries_per_day) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+             records_per_second, bytes_per_second, queries_per_day, codec) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         )
         .bind(it.id.to_string())
         .bind(it.system.to_string())
@@ -330,7 +330,8 @@ async fn grant(write: &mut Transaction<'_, Any>, it: &Grant) -> Result<(), Store
         .bind(state_text(it.state))
         .bind(limit(it.limits.records_per_second))
         .bind(limit(it.limits.bytes_per_second))
-        .bind(limit(it.limits.queries_per_day)),
+        .bind(limit(it.limits.queries_per_day))
+        .bind(it.codec.as_str()),
         "write a grant",
     )
     .await
@@ -341,7 +342,7 @@ async fn grant_terms(write: &mut Transaction<'_, Any>, it: &Grant) -> Result<(),
         write,
         sqlx::query(
             "UPDATE grants SET modes = $1, purpose = $2, basis = $3, starts_at = $4, ends_at = $5, state = $6, \
-             records_per_second = $7, bytes_per_second = $8, queries_per_day = $9 WHERE id = $10",
+             records_per_second = $7, bytes_per_second = $8, queries_per_day = $9, codec = $10 WHERE id = $11",
         )
         .bind(modes_text(&it.modes))
         .bind(it.purpose.clone())
@@ -352,6 +353,7 @@ async fn grant_terms(write: &mut Transaction<'_, Any>, it: &Grant) -> Result<(),
         .bind(limit(it.limits.records_per_second))
         .bind(limit(it.limits.bytes_per_second))
         .bind(limit(it.limits.queries_per_day))
+        .bind(it.codec.as_str())
         .bind(it.id.to_string()),
         "change a grant",
         || format!("there is no grant `{}`", it.id),

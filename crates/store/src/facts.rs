@@ -140,7 +140,7 @@ async fn grants(read: &mut Transaction<'_, Any>) -> Result<Vec<Grant>, StoreErro
         views.insert(text(&row, 0)?, view);
     }
     let all = "SELECT id, system, resource, view, modes, purpose, basis, starts_at, ends_at, state, \
-               records_per_second, bytes_per_second, queries_per_day FROM grants";
+               records_per_second, bytes_per_second, queries_per_day, codec FROM grants";
     let mut grants = Vec::new();
     for row in rows(read, all).await? {
         let view = text(&row, 3)?;
@@ -169,6 +169,7 @@ async fn grants(read: &mut Transaction<'_, Any>) -> Result<Vec<Grant>, StoreErro
                 bytes_per_second: limit(&row, 11)?,
                 queries_per_day: limit(&row, 12)?,
             },
+            codec: parsed(&row, 13, WHAT)?,
         });
     }
     Ok(grants)

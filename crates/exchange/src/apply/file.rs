@@ -95,6 +95,8 @@ pub(super) struct GrantTable {
     pub(super) master_version: Option<u32>,
     #[serde(default)]
     pub(super) limits: LimitsTable,
+    #[serde(default)]
+    pub(super) codec: CodecText,
 }
 
 /// A date or instant, as TOML's own or as text.
@@ -124,6 +126,17 @@ pub(super) enum StateText {
     Active,
     Suspended,
     Revoked,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum CodecText {
+    None,
+    Gzip,
+    Snappy,
+    #[default]
+    Lz4,
+    Zstd,
 }
 
 #[derive(Debug, Deserialize)]

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use shuniu_model::{
-    Generalisation, Grant, GrantId, GrantState, ItemName, Limits, MaskRule, Mode, PseudonymScope,
+    Codec, Generalisation, Grant, GrantId, GrantState, ItemName, Limits, MaskRule, Mode, PseudonymScope,
     ResourceName, SystemId, Timestamp, Treatment, View, ViewItem,
 };
 use shuniu_schema::{Plan, PseudonymKey, check_view, keeps_key};
 use shuniu_store::Change;
 
 use super::difference::Draft;
-use super::file::{DirectoryFile, GeneraliseName, GeneraliseText, GrantTable, StateText, TreatmentText};
+use super::file::{
+    CodecText, DirectoryFile, GeneraliseName, GeneraliseText, GrantTable, StateText, TreatmentText,
+};
 use super::problem::chain;
 use super::{DraftOf, Problems};
 
@@ -228,8 +230,28 @@ fn parse(
         bytes_per_second: table.limits.bytes_per_second,
         queries_per_day: table.limits.queries_per_day,
     };
+    let codec = match table.codec {
+        CodecText::None => Codec::None,
+        CodecText::Gzip => Codec::Gzip,
+        CodecText::Snappy => Codec::Snappy,
+        CodecText::Lz4 => Codec::Lz4,
+        CodecText::Zstd => Codec::Zstd,
+    };
     let (purpose, basis) = (table.purpose.clone(), table.basis.clone());
-    Some(Grant { id, system, resource, view, modes, purpose, basis, starts_at, ends_at, state, limits })
+    Some(Grant {
+        id,
+        system,
+        resource,
+        view,
+        modes,
+        purpose,
+        basis,
+        starts_at,
+        ends_at,
+        state,
+        limits,
+        codec,
+    })
 }
 
 fn items(at: &str, table: &GrantTable, problems: &mut Problems) -> Option<Vec<ViewItem>> {
@@ -342,8 +364,12 @@ fn terms(grant: &Grant) -> String {
     };
     let limit =
         |name: &str, value: Option<u64>| value.map_or_else(String::new, |value| format!(", {name} {value}"));
+    let codec = match grant.codec {
+        Codec::Lz4 => String::new(),
+        codec => format!(", codec {}", codec.as_str()),
+    };
     format!(
-        "{state} from {} until {}, {}, for {} ({}){}{}{}",
+        "{state} from {} until {}, {}, for {} ({}){}{}{}{codec}",
         grant.starts_at,
         grant.ends_at,
         modes(grant),

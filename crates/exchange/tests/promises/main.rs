@@ -15,12 +15,13 @@ use shuniu_broker::memory::Failure;
 use shuniu_exchange::RecoverError;
 use shuniu_ledger::{Action, BootId, Outcome};
 use shuniu_wire::Request;
+use shuniu_wire::batch::{Compression, batches};
 use shuniu_wire::messages::{
     GroupId, InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse,
     MetadataRequest, OffsetFetchRequest, OffsetFetchResponse, ResponseError, StrBytes, TopicName,
 };
 
-use world::{Built, World, caller, citizen, deletion, fetch, person, put, seen};
+use world::{Built, World, batch_in, caller, citizen, deletion, fetch, person, put, seen};
 
 /// The run that the world's audit log is of.
 const BOOT: BootId = BootId([1; 16]);
@@ -164,6 +165,58 @@ async fn p2_exactly_the_granted_rows_and_items_leave() {
     assert!(bank.iter().all(|seen| seen.key.len() == 32 && !seen.key.starts_with("5001")));
     assert_eq!(bank[0].key, bank[3].key, "one person has one pseudonym");
     assert_eq!(bank[5].value, None);
+}
+
+/// The codecs of an answer's batches, fillers left out.
+fn codecs(records: &bytes::Bytes) -> Vec<Compression> {
+    let batches = batches(records).map(Result::unwrap).filter(|batch| !batch.header().is_control());
+    batches.map(|batch| batch.header().compression().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_in_the_codec_of_its_grant_whatever_the_publisher_used() {
+    const NAMED: [(&str, Compression); 5] = [
+        ("lz4", Compression::Lz4),
+        ("none", Compression::None),
+        ("gzip", Compression::Gzip),
+        ("snappy", Compression::Snappy),
+        ("zstd", Compression::Zstd),
+    ];
+    let world = World::start().await;
+    let schema = world.schema_id(REGISTER, "population").await;
+    let row = put(&citizen(1), person(schema, &citizen(1), "张三", Some("500103")), Vec::new());
+    world.publish(REGISTER, "population", &[row]).await;
+    // The whole view of this resource passes batches on as they are, where it can.
+    let plain = Built { headers: Vec::new(), ..deletion("500103", Vec::new()) };
+    for (_, codec) in NAMED {
+        let sent = batch_in(codec, &[plain.clone(), plain.clone()]);
+        assert_eq!(world.publish_bytes("civil-affairs", "division", sent).await.error_code, 0);
+    }
+    let session = world.session("hall-yuzhong").await;
+    for (name, codec) in NAMED {
+        let with_codec = |text: String, grant: &str| {
+            let id = format!("id = \"{grant}\"");
+            text.replace(&id, &format!("{id}\ncodec = \"{name}\""))
+        };
+        world.change(|text| with_codec(with_codec(text, "yuzhong-population"), "yuzhong-division")).await;
+        for attempt in 0.. {
+            let projected = fetch(&session, "population", 0, 0).await.records.unwrap();
+            if codecs(&projected) == [codec] {
+                break;
+            }
+            assert!(attempt < 100, "{name}: {:?}", codecs(&projected));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let whole = fetch(&session, "division", 0, 0).await;
+        assert_eq!(seen(&whole).len(), 10, "{name}");
+        let unfit = |found: &Compression| *found != codec && *found != Compression::None;
+        assert!(!codecs(whole.records.as_ref().unwrap()).iter().any(unfit), "{name}");
+        // The last batch alone, which is zstd: as it is for a client that reads that.
+        let last = fetch(&session, "division", 8, 0).await.records.unwrap();
+        let stored = world.records.stored("division", 0).pop().unwrap();
+        assert_eq!(last == stored, codec == Compression::Zstd, "{name}");
+        assert_eq!(codecs(&last), [codec], "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

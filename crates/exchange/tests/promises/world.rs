@@ -301,7 +301,11 @@ pub(crate) struct Built {
 }
 
 pub(crate) fn batch(records: &[Built]) -> Bytes {
-    let mut builder = BatchBuilder::new(Compression::Lz4);
+    batch_in(Compression::Lz4, records)
+}
+
+pub(crate) fn batch_in(codec: Compression, records: &[Built]) -> Bytes {
+    let mut builder = BatchBuilder::new(codec);
     for record in records {
         let headers: Vec<(&[u8], Option<&[u8]>)> =
             record.headers.iter().map(|(name, value)| (name.as_slice(), Some(value.as_slice()))).collect();

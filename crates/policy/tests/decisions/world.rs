@@ -2,8 +2,8 @@
 
 use shuniu_model::identifier::{DivisionCode, Uscc};
 use shuniu_model::{
-    Grant, GrantId, GrantState, ItemName, Limits, Mode, Organisation, PseudonymScope, Resource, ResourceName,
-    Sharing, System, SystemId, Timestamp, Treatment, View, ViewItem,
+    Codec, Grant, GrantId, GrantState, ItemName, Limits, Mode, Organisation, PseudonymScope, Resource,
+    ResourceName, Sharing, System, SystemId, Timestamp, Treatment, View, ViewItem,
 };
 use shuniu_policy::{Facts, Principal};
 
@@ -58,6 +58,7 @@ pub(crate) fn grant(id: &str, system: &str, resource: &str) -> Grant {
         ends_at: time(NOW + 1_000),
         state: GrantState::Active,
         limits: Limits::default(),
+        codec: Codec::default(),
     }
 }
 

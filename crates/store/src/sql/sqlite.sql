@@ -49,7 +49,8 @@ CREATE TABLE grants (
     state TEXT NOT NULL,
     records_per_second BIGINT,
     bytes_per_second BIGINT,
-    queries_per_day BIGINT
+    queries_per_day BIGINT,
+    codec TEXT NOT NULL
 );
 CREATE UNIQUE INDEX grants_held ON grants (system, resource) WHERE state <> 'revoked';
 CREATE TABLE revoked_certificates (serial TEXT PRIMARY KEY, reason TEXT NOT NULL);

@@ -2,7 +2,7 @@
 
 use shuniu_model::identifier::{DivisionCode, Uscc};
 use shuniu_model::{
-    Generalisation, Grant, GrantId, GrantState, ItemName, Limits, MaskRule, Mode, Organisation,
+    Codec, Generalisation, Grant, GrantId, GrantState, ItemName, Limits, MaskRule, Mode, Organisation,
     PseudonymScope, Resource, ResourceName, Sharing, System, SystemId, Timestamp, TopicId, Treatment, View,
     ViewItem,
 };
@@ -75,6 +75,7 @@ fn grant(id: &str) -> Grant {
         ends_at: Timestamp::from_micros(9_000_000),
         state: GrantState::Active,
         limits: Limits { records_per_second: Some(10), ..Limits::default() },
+        codec: Codec::Gzip,
     }
 }
 
@@ -189,6 +190,7 @@ pub(crate) async fn a_grant_keeps_its_view_whatever_else_of_it_changes(fresh: &F
     renewed.ends_at = Timestamp::from_micros(i64::MAX);
     renewed.state = GrantState::Suspended;
     renewed.limits = Limits::default();
+    renewed.codec = Codec::None;
     store.write(&[Change::GrantTerms(renewed.clone())], &[]).await.unwrap();
     assert_eq!(store.facts().await.unwrap().grants, [renewed.clone()]);
     // What a change of terms says of the view is not written.
