@@ -10,7 +10,9 @@
 )]
 
 mod hub;
+mod kafka;
 mod person;
 
 pub use hub::{Hub, repository};
+pub use kafka::{KAFKA, KAFKA_3, Kafka};
 pub use person::{citizen, person};

@@ -1,0 +1,391 @@
+//! A real Apache Kafka: brokers that are controllers too (KRaft), on this machine's loopback, in a folder of its own.
+//!
+//! No broker outlives the tests: each one's starter holds the reading end of a pipe from this process, and kills the
+//! broker when the pipe closes, however this process ends.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
+};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use crate::hub::{free_ports, repository};
+
+/// The newest Kafka that `tests/setup` fetches.
+pub const KAFKA: &str = "4.4.0";
+/// The last line of Kafka before it.
+pub const KAFKA_3: &str = "3.9.1";
+
+const START_MAX: Duration = Duration::from_secs(90);
+const CLUSTER_ID: &str = "c2h1bml1LXRlc3RzLWthZg";
+
+/// A cluster of one to three brokers, with the ids 1 to 3.
+pub struct Kafka {
+    folder: PathBuf,
+    version: &'static str,
+    brokers: Vec<Mutex<Broker>>,
+    /// Removes the folder when its pipe closes.
+    _cleaner: Child,
+}
+
+struct Broker {
+    /// Without TLS, for this machine alone.
+    plain: u16,
+    /// With mutual TLS.
+    tls: u16,
+    controller: u16,
+    running: Option<Running>,
+}
+
+struct Running {
+    /// The broker's own process.
+    pid: u32,
+    /// Starts it, and kills it when its standard input closes.
+    starter: Child,
+}
+
+impl Kafka {
+    /// Starts a cluster of the newest version and waits until every broker serves.
+    #[must_use]
+    pub fn start(brokers: usize) -> Self {
+        Self::start_version(KAFKA, brokers)
+    }
+
+    /// Starts a cluster of a version that `tests/setup` fetches.
+    #[must_use]
+    pub fn start_version(version: &'static str, brokers: usize) -> Self {
+        assert!((1..=3).contains(&brokers));
+        let folder = tempfile::Builder::new().prefix("shuniu-kafka-").tempdir().unwrap().keep();
+        let cleaner = Command::new("sh")
+            .args(["-c", "cat >/dev/null; sleep 1; rm -rf \"$0\""])
+            .arg(&folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        make_certificates(&folder);
+        let ports = free_ports(brokers * 3);
+        let brokers = ports
+            .chunks(3)
+            .map(|ports| {
+                Mutex::new(Broker { plain: ports[0], tls: ports[1], controller: ports[2], running: None })
+            })
+            .collect();
+        let cluster = Self { folder, version, brokers, _cleaner: cleaner };
+        for id in cluster.ids() {
+            cluster.format(id);
+        }
+        for id in cluster.ids() {
+            cluster.spawn(id);
+        }
+        cluster.wait_ready(cluster.brokers.len());
+        cluster
+    }
+
+    /// One broker for all tests of the binary that need no cluster of their own.
+    #[must_use]
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Kafka> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start(1))
+    }
+
+    /// The brokers' ids.
+    pub fn ids(&self) -> impl Iterator<Item = usize> + use<> {
+        1..=self.brokers.len()
+    }
+
+    /// Addresses without TLS, one for each broker.
+    #[must_use]
+    pub fn bootstrap(&self) -> Vec<String> {
+        self.ids().map(|id| format!("127.0.0.1:{}", self.broker(id).plain)).collect()
+    }
+
+    /// Addresses with mutual TLS, one for each broker.
+    #[must_use]
+    pub fn bootstrap_tls(&self) -> Vec<String> {
+        self.ids().map(|id| format!("localhost:{}", self.broker(id).tls)).collect()
+    }
+
+    /// Certificate and key that the brokers let in, and the authority they are of (PEM files).
+    #[must_use]
+    pub fn certificate(&self) -> (PathBuf, PathBuf, PathBuf) {
+        let at = |name| self.folder.join(name);
+        (at("client.pem"), at("client.key"), at("authority.pem"))
+    }
+
+    /// Certificate and key of an authority that the brokers do not know (PEM files).
+    #[must_use]
+    pub fn strange_certificate(&self) -> (PathBuf, PathBuf) {
+        (self.folder.join("stranger.pem"), self.folder.join("stranger.key"))
+    }
+
+    /// A plain client of the cluster itself, past every hub.
+    #[must_use]
+    pub fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", self.bootstrap().join(","))
+            .set("topic.metadata.refresh.interval.ms", "1000")
+            .set("log_level", "0");
+        config
+    }
+
+    /// Ends a broker with SIGKILL.
+    pub fn kill(&self, id: usize) {
+        if let Some(mut running) = self.broker(id).running.take() {
+            signal("-KILL", running.pid);
+            drop(running.starter.stdin.take());
+            running.starter.wait().unwrap();
+        }
+    }
+
+    /// Starts a broker that was ended, and waits until it serves.
+    pub fn restart(&self, id: usize) {
+        self.spawn(id);
+        let running = self.ids().filter(|id| self.broker(*id).running.is_some()).count();
+        self.wait_ready(running);
+    }
+
+    /// Holds a broker's process: its connections stay, and nothing answers.
+    pub fn pause(&self, id: usize) {
+        signal("-STOP", self.broker(id).running.as_ref().unwrap().pid);
+    }
+
+    /// Lets a held broker go on.
+    pub fn resume(&self, id: usize) {
+        signal("-CONT", self.broker(id).running.as_ref().unwrap().pid);
+    }
+
+    /// The leader of a partition, as the cluster says.
+    #[must_use]
+    pub fn leader(&self, topic: &str, partition: i32) -> Option<usize> {
+        let consumer: BaseConsumer = self.client().create().unwrap();
+        let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(5)).ok()?;
+        let topic = metadata.topics().first()?;
+        let partition = topic.partitions().iter().find(|it| it.id() == partition)?;
+        usize::try_from(partition.leader()).ok()
+    }
+
+    fn broker(&self, id: usize) -> MutexGuard<'_, Broker> {
+        self.brokers[id - 1].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn java(&self) -> Command {
+        let jars = repository().join(".cache/kafka").join(self.version);
+        assert!(jars.join("ready").exists(), "Apache Kafka {} is not there: tests/setup tests", self.version);
+        let mut command = Command::new("java");
+        command
+            .args(["-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+            .arg("-cp")
+            .arg(jars.join("*"))
+            .current_dir(&self.folder);
+        command
+    }
+
+    fn format(&self, id: usize) {
+        std::fs::write(self.properties(id), self.settings(id)).unwrap();
+        let output = self
+            .java()
+            .args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"])
+            .arg(self.properties(id))
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    fn properties(&self, id: usize) -> PathBuf {
+        self.folder.join(format!("broker-{id}.properties"))
+    }
+
+    fn settings(&self, id: usize) -> String {
+        let broker = self.broker(id);
+        let (plain, tls, controller) = (broker.plain, broker.tls, broker.controller);
+        drop(broker);
+        let folder = self.folder.display();
+        let replicas = self.brokers.len();
+        let in_sync = replicas.saturating_sub(1).max(1);
+        let voters: Vec<String> =
+            self.ids().map(|id| format!("{id}@127.0.0.1:{}", self.broker(id).controller)).collect();
+        let mut text = String::new();
+        for (key, value) in [
+            ("process.roles", "broker,controller".to_owned()),
+            ("node.id", id.to_string()),
+            ("controller.quorum.voters", voters.join(",")),
+            ("controller.listener.names", "CONTROLLER".to_owned()),
+            (
+                "listeners",
+                format!(
+                    "PLAIN://127.0.0.1:{plain},TLS://127.0.0.1:{tls},CONTROLLER://127.0.0.1:{controller}"
+                ),
+            ),
+            ("advertised.listeners", format!("PLAIN://127.0.0.1:{plain},TLS://localhost:{tls}")),
+            ("listener.security.protocol.map", "PLAIN:PLAINTEXT,TLS:SSL,CONTROLLER:PLAINTEXT".to_owned()),
+            ("inter.broker.listener.name", "PLAIN".to_owned()),
+            ("ssl.client.auth", "required".to_owned()),
+            ("ssl.keystore.type", "PEM".to_owned()),
+            ("ssl.keystore.location", format!("{folder}/broker.pem")),
+            ("ssl.truststore.type", "PEM".to_owned()),
+            ("ssl.truststore.location", format!("{folder}/authority.pem")),
+            ("log.dirs", format!("{folder}/data-{id}")),
+            ("auto.create.topics.enable", "false".to_owned()),
+            ("offsets.topic.num.partitions", "5".to_owned()),
+            ("offsets.topic.replication.factor", replicas.to_string()),
+            ("transaction.state.log.num.partitions", "1".to_owned()),
+            ("transaction.state.log.replication.factor", replicas.to_string()),
+            ("transaction.state.log.min.isr", in_sync.to_string()),
+            ("group.initial.rebalance.delay.ms", "0".to_owned()),
+            // A broker that is killed is known to be gone soon.
+            ("broker.session.timeout.ms", "3000".to_owned()),
+            ("broker.heartbeat.interval.ms", "500".to_owned()),
+            ("controller.quorum.election.timeout.ms", "1000".to_owned()),
+            ("controller.quorum.fetch.timeout.ms", "2000".to_owned()),
+            ("replica.lag.time.max.ms", "5000".to_owned()),
+            ("num.network.threads", "2".to_owned()),
+            ("num.io.threads", "2".to_owned()),
+            ("log.cleaner.dedupe.buffer.size", "4194304".to_owned()),
+        ] {
+            writeln!(text, "{key}={value}").unwrap();
+        }
+        text
+    }
+
+    fn spawn(&self, id: usize) {
+        let (log, pid) = (self.log_path(id), self.folder.join(format!("broker-{id}.pid")));
+        std::fs::remove_file(&pid).ok();
+        let java = self.java();
+        let starter = Command::new("sh")
+            .arg("-c")
+            .arg(
+                "log=$1 pid=$2; shift 2\n\
+                 \"$@\" </dev/null >>\"$log\" 2>&1 &\n\
+                 echo $! >\"$pid.new\" && mv \"$pid.new\" \"$pid\"\n\
+                 cat >/dev/null; kill -KILL $! 2>/dev/null; wait",
+            )
+            .arg("sh")
+            .args([&log, &pid])
+            .arg(java.get_program())
+            .args(java.get_args())
+            .arg("kafka.Kafka")
+            .arg(self.properties(id))
+            .current_dir(&self.folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + START_MAX;
+        let pid = loop {
+            if let Ok(text) = std::fs::read_to_string(&pid) {
+                break text.trim().parse().unwrap();
+            }
+            assert!(Instant::now() < deadline, "broker {id} was not started");
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        self.broker(id).running = Some(Running { pid, starter });
+    }
+
+    /// Waits until that many brokers are members of the cluster, as each of the running ones sees it.
+    fn wait_ready(&self, members: usize) {
+        let deadline = Instant::now() + START_MAX;
+        for id in self.ids().filter(|id| self.broker(*id).running.is_some()) {
+            let address = format!("127.0.0.1:{}", self.broker(id).plain);
+            while std::net::TcpStream::connect(&address).is_err() {
+                assert!(Instant::now() < deadline, "broker {id} does not start: {}", self.log(id));
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            let consumer: BaseConsumer = self.client().set("bootstrap.servers", &address).create().unwrap();
+            loop {
+                let metadata = consumer.fetch_metadata(None, Duration::from_secs(2));
+                if metadata.is_ok_and(|metadata| metadata.brokers().len() >= members) {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "broker {id} does not serve: {}", self.log(id));
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+
+    fn log_path(&self, id: usize) -> PathBuf {
+        self.folder.join(format!("broker-{id}.log"))
+    }
+
+    /// What a broker wrote to its standard output.
+    #[must_use]
+    pub fn log(&self, id: usize) -> String {
+        std::fs::read_to_string(self.log_path(id)).unwrap_or_default()
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        for id in self.ids() {
+            if std::thread::panicking() {
+                eprintln!("--- broker {id}'s log ---\n{}", self.log(id));
+            }
+            self.kill(id);
+        }
+    }
+}
+
+fn signal(signal: &str, pid: u32) {
+    let status = Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
+    assert!(status.success(), "kill {signal} {pid}");
+}
+
+/// An authority, a certificate of it for all brokers and one for the hub, and one of another authority.
+fn make_certificates(folder: &Path) {
+    let (authority, authority_pem) = make_authority("the cluster's authority");
+    std::fs::write(folder.join("authority.pem"), authority_pem).unwrap();
+    let (broker, key) = issue(&authority, "kafka", ExtendedKeyUsagePurpose::ServerAuth);
+    std::fs::write(folder.join("broker.pem"), format!("{key}{broker}")).unwrap();
+    let (client, key) = issue(&authority, "shuniu", ExtendedKeyUsagePurpose::ClientAuth);
+    write_pair(folder, "client", &client, &key);
+    let (stranger, _) = make_authority("another authority");
+    let (client, key) = issue(&stranger, "shuniu", ExtendedKeyUsagePurpose::ClientAuth);
+    write_pair(folder, "stranger", &client, &key);
+}
+
+fn write_pair(folder: &Path, name: &str, certificate: &str, key: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(folder.join(format!("{name}.pem")), certificate).unwrap();
+    let path = folder.join(format!("{name}.key"));
+    std::fs::write(&path, key).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+fn make_authority(name: &str) -> (Issuer<'static, KeyPair>, String) {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let pem = params.self_signed(&key).unwrap().pem();
+    (Issuer::new(params, key), pem)
+}
+
+fn issue(
+    authority: &Issuer<'static, KeyPair>,
+    name: &str,
+    usage: ExtendedKeyUsagePurpose,
+) -> (String, String) {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.subject_alt_names = vec![
+        SanType::DnsName("localhost".try_into().unwrap()),
+        SanType::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()),
+    ];
+    params.extended_key_usages = vec![usage];
+    let key = KeyPair::generate().unwrap();
+    (params.signed_by(&key, authority).unwrap().pem(), key.serialize_pem())
+}
