@@ -128,6 +128,18 @@ impl Hub {
         text
     }
 
+    /// Searches the audit log until the entries found name all of `words`: an entry can be found once it is under a
+    /// checkpoint, a moment after what it records. Gives what the program says.
+    pub fn recorded(&self, conditions: &[&str], words: &[&str]) -> String {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let found = self.run(&[&["audit", "search"], conditions].concat());
+            let Some(missing) = words.iter().find(|word| !found.contains(**word)) else { return found };
+            assert!(Instant::now() < deadline, "`{missing}` is not on the log:\n{found}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// A connector of the data folder, to be run once.
     #[must_use]
     pub fn connector(&self, file: &str) -> Command {
@@ -148,7 +160,7 @@ impl Hub {
     /// Starts the hub and waits until it serves.
     pub fn restart(&mut self) {
         self.process = Some(self.spawn());
-        let deadline = Instant::now() + Duration::from_secs(15);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !self.serves() {
             assert!(
                 Instant::now() < deadline,

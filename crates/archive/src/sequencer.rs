@@ -63,6 +63,8 @@ pub struct Sequenced {
     pub next_offset: i64,
     /// Its root.
     pub root: Hash,
+    /// Whether a checkpoint of this run is shown to readers; before, the rest of this says nothing.
+    pub shown: bool,
     /// Why it does not go on now; `None` while it does.
     pub trouble: Option<String>,
 }
@@ -109,58 +111,78 @@ impl<T: Tiles> Sequencer<T> {
         self.state.subscribe()
     }
 
-    /// Sequences until cancelled. The topic must exist: the log makes it when it is opened.
+    /// Sequences until cancelled, and then what the topic holds at that moment. The topic must exist: the log makes it
+    /// when it is opened. A shutdown cancels when nothing is written any more: then every entry is under a checkpoint.
     ///
     /// # Errors
-    /// When the log's history is in doubt; what only fails for now is tried again for as long as it takes.
+    /// When the log's history is in doubt; what only fails for now is tried again for as long as it takes, but not once
+    /// cancelled: the next start takes what is left.
     pub async fn run(mut self, cancel: CancellationToken) -> Result<(), SequencerError> {
         let mut edge = None;
         let mut retry = RETRY_FIRST;
-        loop {
-            let round = tokio::select! {
-                biased;
-                () = cancel.cancelled() => return Ok(()),
-                round = self.round(&mut edge) => round,
+        while !cancel.is_cancelled() {
+            let Err(error) = self.round(&mut edge, &cancel).await else {
+                retry = RETRY_FIRST;
+                self.state.send_if_modified(|state| state.trouble.take().is_some());
+                continue;
             };
-            match round {
-                Ok(()) => {
-                    retry = RETRY_FIRST;
-                    self.state.send_if_modified(|state| state.trouble.take().is_some());
-                }
-                Err(error) => {
-                    let text = chain_text(&error);
-                    self.state.send_modify(|state| state.trouble = Some(text.clone()));
-                    if !error.is_passing() {
-                        tracing::error!(
-                            error = text,
-                            "the audit log's sequencer stops: its history is in doubt"
-                        );
-                        return Err(error);
-                    }
-                    tracing::warn!(
-                        error = text,
-                        "a round of the audit log's sequencer failed and is tried again"
-                    );
-                    // What was done of the round is found again from the row.
-                    edge = None;
-                    tokio::select! {
-                        () = cancel.cancelled() => return Ok(()),
-                        () = tokio::time::sleep(retry) => {}
-                    }
-                    retry = (retry * 2).min(RETRY_MAX);
-                }
+            let text = chain_text(&error);
+            self.state.send_modify(|state| state.trouble = Some(text.clone()));
+            if !error.is_passing() {
+                tracing::error!(error = text, "the audit log's sequencer stops: its history is in doubt");
+                return Err(error);
             }
+            tracing::warn!(error = text, "a round of the audit log's sequencer failed and is tried again");
+            // What was done of the round is found again from the row.
+            edge = None;
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = tokio::time::sleep(retry) => {}
+            }
+            retry = (retry * 2).min(RETRY_MAX);
+        }
+        match self.finish(edge, &cancel).await {
+            Err(error) if error.is_passing() => {
+                let error = chain_text(&error);
+                tracing::warn!(
+                    error,
+                    "the audit log's last entries are not under a checkpoint: the next start takes them"
+                );
+                Ok(())
+            }
+            ended => ended,
         }
     }
 
-    /// Recovers if there is no edge yet, then takes what the topic has to the next checkpoint. Cancelled at any point
-    /// it leaves what a crash would.
-    async fn round(&mut self, held: &mut Option<Edge>) -> Result<(), SequencerError> {
+    /// Takes what the topic holds now, and no more: other replicas may go on writing.
+    async fn finish(
+        &mut self,
+        mut edge: Option<Edge>,
+        cancel: &CancellationToken,
+    ) -> Result<(), SequencerError> {
+        let end = self.partition.end().await?;
+        while edge.as_ref().is_none_or(|edge| edge.next_offset < end) {
+            self.round(&mut edge, cancel).await?;
+        }
+        Ok(())
+    }
+
+    /// Recovers if there is no edge yet, then takes what the topic has to the next checkpoint. Ended at any point it
+    /// leaves what a crash would.
+    async fn round(
+        &mut self,
+        held: &mut Option<Edge>,
+        cancel: &CancellationToken,
+    ) -> Result<(), SequencerError> {
         let edge = match held.take() {
             Some(edge) => edge,
-            None => self.recover().await?,
+            None => match self.recover().await? {
+                Some(edge) => edge,
+                // Another replica was faster: its row is read.
+                None => return Ok(()),
+            },
         };
-        let (gathered, next_offset) = self.gather(edge.next_offset).await?;
+        let (gathered, next_offset) = self.gather(edge.next_offset, cancel).await?;
         if gathered.is_empty() {
             *held = Some(Edge { next_offset, ..edge });
             return Ok(());
@@ -180,10 +202,9 @@ impl<T: Tiles> Sequencer<T> {
     }
 
     /// The edge that the row says, its root derived again from the tiles and its last leaf held against the topic.
-    async fn recover(&mut self) -> Result<Edge, SequencerError> {
-        let Some(row) = self.checkpoints.current().await? else {
-            return Ok(Edge { tiler: Tiler::empty(self.suite()), next_offset: 0 });
-        };
+    /// `None` when another replica has moved the row meanwhile.
+    async fn recover(&mut self) -> Result<Option<Edge>, SequencerError> {
+        let Some(row) = self.checkpoints.current().await? else { return self.begin().await };
         let stated = Checkpoint::verified(&row.note, self.signer.verifier())?;
         if (stated.size, stated.root) != (row.tree_size, row.root) {
             return Err(SequencerError::NoteOfAnother { size: row.tree_size });
@@ -203,7 +224,20 @@ impl<T: Tiles> Sequencer<T> {
             self.compare_last(&last, size, row.next_offset).await?;
         }
         self.publish(&row, Vec::new()).await?;
-        Ok(Edge { tiler, next_offset: row.next_offset })
+        Ok(Some(Edge { tiler, next_offset: row.next_offset }))
+    }
+
+    /// The checkpoint of the empty tree: whoever verifies a new log finds that it has no entry, not that it has no
+    /// checkpoint.
+    async fn begin(&self) -> Result<Option<Edge>, SequencerError> {
+        let tiler = Tiler::empty(self.suite());
+        let note = checkpoint_of(&tiler, &self.signer)?;
+        let row = CheckpointRow { tree_size: 0, next_offset: 0, root: tiler.root(), note };
+        if !self.checkpoints.swap(0, row.clone()).await? {
+            return Ok(None);
+        }
+        self.publish(&row, Vec::new()).await?;
+        Ok(Some(Edge { tiler, next_offset: 0 }))
     }
 
     async fn compare_last(&mut self, last: &[u8], size: u64, next_offset: i64) -> Result<(), SequencerError> {
@@ -230,18 +264,33 @@ impl<T: Tiles> Sequencer<T> {
         if found == Some(true) { Ok(()) } else { Err(SequencerError::LastLeaf { index: size - 1, offset }) }
     }
 
-    /// The next leaves, and the offset behind them. Waits for the first, then a moment for more.
-    async fn gather(&mut self, from: i64) -> Result<(Vec<Vec<u8>>, i64), SequencerError> {
+    /// The next leaves, and the offset behind them. Waits for the first, then a moment for more; once cancelled it
+    /// takes what is there.
+    async fn gather(
+        &mut self,
+        from: i64,
+        cancel: &CancellationToken,
+    ) -> Result<(Vec<Vec<u8>>, i64), SequencerError> {
         let mut gathered = Vec::new();
-        let mut next = self.fetch(from, IDLE, 1, &mut gathered).await?;
+        let wait = if cancel.is_cancelled() { Duration::ZERO } else { IDLE };
+        let mut next = tokio::select! {
+            biased;
+            fetched = self.fetch(from, wait, 1, &mut gathered) => fetched?,
+            // Only the wait for an answer is given up, and nothing was taken from it yet.
+            () = cancel.cancelled(), if !wait.is_zero() => return Ok((Vec::new(), from)),
+        };
         let until = Instant::now() + self.options.gather;
-        while !gathered.is_empty() && gathered.len() < ROUND_LEAVES {
+        while !gathered.is_empty() && gathered.len() < ROUND_LEAVES && !cancel.is_cancelled() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
             // More than a round's worth ends the wait early.
-            next = self.fetch(next, left, GATHER_BYTES, &mut gathered).await?;
+            next = tokio::select! {
+                biased;
+                fetched = self.fetch(next, left, GATHER_BYTES, &mut gathered) => fetched?,
+                () = cancel.cancelled() => break,
+            };
         }
         Ok((gathered, next))
     }
@@ -288,9 +337,7 @@ impl<T: Tiles> Sequencer<T> {
             let full = grown.iter().map(|tile| tile.name).collect();
             grown.extend(tiler.partial());
             tiles.put(&grown).map_err(SequencerError::Tiles)?;
-            let origin = signer.verifier().name().to_owned();
-            let checkpoint = Checkpoint { origin, size: tiler.size(), root: tiler.root() };
-            let note = checkpoint.signed(&signer)?;
+            let note = checkpoint_of(&tiler, &signer)?;
             Ok::<_, SequencerError>((tiler, note, full))
         });
         written.await?
@@ -308,6 +355,7 @@ impl<T: Tiles> Sequencer<T> {
             state.tree_size = row.tree_size;
             state.next_offset = row.next_offset;
             state.root = row.root;
+            state.shown = true;
         });
         Ok(())
     }
@@ -319,6 +367,13 @@ impl<T: Tiles> Sequencer<T> {
 
 async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, SequencerError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| SequencerError::Ended)
+}
+
+/// The tree's head, signed.
+fn checkpoint_of(tiler: &Tiler, signer: &NoteSigner) -> Result<String, SequencerError> {
+    let origin = signer.verifier().name().to_owned();
+    let checkpoint = Checkpoint { origin, size: tiler.size(), root: tiler.root() };
+    Ok(checkpoint.signed(signer)?)
 }
 
 /// The last leaf of the tree; `None` of an empty one.

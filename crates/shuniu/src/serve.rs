@@ -113,14 +113,13 @@ pub async fn run(config: &Config, clock: Clock, stop: impl Future<Output = ()>) 
     let http = listen(config.api.listen).await?;
     let health = listen(config.api.health_listen).await?;
 
-    let base = Base::open(config, &keys, &clock).await?;
+    let mut base = Base::open(config, &keys, &clock).await?;
     let doors = Doors::open(config, &base, keys, clock, (tls, revocations), [kafka, http, health]).await?;
     tracing::info!(kafka = %config.gateway.listen, http = %config.api.listen, "the hub is open");
 
-    let mut failed = base.sequencing.failed;
     let ended = tokio::select! {
         () = stop => Ok(()),
-        failure = &mut failed => match failure {
+        failure = &mut base.sequencing.failed => match failure {
             Ok(error) => Err(ServeError::Sequencer(Box::new(error))),
             // The sequencer ended without an error: only a shutdown does that.
             Err(_) => Ok(()),
@@ -128,11 +127,14 @@ pub async fn run(config: &Config, clock: Clock, stop: impl Future<Output = ()>) 
     };
     tracing::info!("the hub closes");
     let patience = Duration::from_secs(config.hub.shutdown_seconds);
-    // Doors first, so that nothing new is recorded; then the log, so that what was recorded is in it; the records last.
+    // Doors first, so that nothing new is recorded; then the log, so that what was recorded is in it; then its sequencer,
+    // so that all of it is under a checkpoint; the records last.
     close(&doors.tracker, &doors.cancel, patience, "connections").await;
     close(&base.audit_tracker, &base.audit_cancel, patience, "the audit log").await;
+    let Sequencing { tracker, cancel, .. } = base.sequencing;
+    close(&tracker, &cancel, patience, "the audit log's sequencer").await;
     base.engine.close().await;
-    close(&base.engine_tracker, &base.audit_cancel, patience, "the record store").await;
+    close(&base.engine_tracker, &cancel, patience, "the record store").await;
     base.store.close().await;
     ended
 }
@@ -169,8 +171,8 @@ impl Base {
             audit_cancel.clone(),
         );
         let audit = audit.await.map_err(ServeError::Audit)?;
-        let sequencing =
-            sequence(config, suite, keys, &store, upstream, &audit_tracker, audit_cancel.clone())?;
+        let mut sequencing = sequence(config, suite, keys, &store, upstream)?;
+        sequencing.begun().await;
         Ok(Self { engine, store, audit, engine_tracker, audit_tracker, audit_cancel, sequencing })
     }
 }
@@ -183,6 +185,18 @@ struct Sequencing {
     state: watch::Receiver<Sequenced>,
     /// The log's public key.
     key: NoteVerifier,
+    /// Its own: it ends behind the log's writer, so that it sees all that was written.
+    tracker: TaskTracker,
+    cancel: CancellationToken,
+}
+
+impl Sequencing {
+    /// Waits until the log shows a checkpoint, or cannot do so now. The hub opens then all the same: entries wait on
+    /// their topic, and `/health/ready` tells of the trouble.
+    async fn begun(&mut self) {
+        // An end of the sequencer is for `failed` to tell.
+        self.state.wait_for(|state| state.shown || state.trouble.is_some()).await.ok();
+    }
 }
 
 /// What answers: the exchange and its doors.
@@ -249,8 +263,6 @@ fn sequence(
     keys: &Keys,
     store: &Store,
     upstream: Arc<dyn Upstream>,
-    tracker: &TaskTracker,
-    cancel: CancellationToken,
 ) -> Result<Sequencing, ServeError> {
     let name = suite.origin(&config.audit.name);
     let secret = keys.audit_signing().map_err(ServeError::Keys)?;
@@ -264,8 +276,10 @@ fn sequence(
         Sequencer::new(upstream, Arc::new(store.clone()), Arc::new(tiles), Arc::new(signer), options);
     let state = sequencer.state();
     let (sender, failed) = oneshot::channel();
+    let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
+    let sequencing = sequencer.run(cancel.clone());
     tracker.spawn(async move {
-        if let Err(error) = sequencer.run(cancel).await {
+        if let Err(error) = sequencing.await {
             // Nobody listens any more only while the hub closes anyway.
             sender.send(error).ok();
         } else {
@@ -273,7 +287,7 @@ fn sequence(
             drop(sender);
         }
     });
-    Ok(Sequencing { failed, state, key })
+    Ok(Sequencing { failed, state, key, tracker, cancel })
 }
 
 /// Looks for records without an entry, once the log is sequenced up to the hub's start.

@@ -71,7 +71,6 @@ fn p4_nothing_acknowledged_is_lost_or_doubled_across_kill_9_of_the_hub() {
     assert_eq!(got_keys, acknowledged);
     let doubled: Vec<_> = got.iter().filter(|(_, records)| records.len() != 1).map(|(key, _)| key).collect();
     assert!(doubled.is_empty(), "{} records are there twice", doubled.len());
-    std::thread::sleep(Duration::from_secs(2));
     hub.verify();
 }
 
@@ -79,7 +78,7 @@ fn p4_nothing_acknowledged_is_lost_or_doubled_across_kill_9_of_the_hub() {
 fn a_second_hub_on_a_folder_is_turned_away_and_told_why() {
     let hub = Hub::start();
     let mut second = hub.spawn();
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     let status = loop {
         if let Some(status) = second.try_wait().unwrap() {
             break status;
@@ -153,11 +152,10 @@ fn p3_a_full_disk_stops_deliveries_and_acknowledgements_and_loses_nothing() {
     hub.restart();
     let got = consume(&hub, "hall-yuzhong", "population", "check");
     assert!(got.contains_key(&citizen(1)));
-    std::thread::sleep(Duration::from_secs(2));
     hub.verify();
     // What did leave while the disk was full is on the log all the same: a delivery needs its entry.
     if refused.contains("record ") {
-        assert!(hub.run(&["audit", "search", "--action", "delivered"]).contains("yuzhong-population"));
+        hub.recorded(&["--action", "delivered"], &["yuzhong-population"]);
     }
     drop(hub);
     std::process::Command::new("umount").arg(&place).status().unwrap();

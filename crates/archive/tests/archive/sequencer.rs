@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use shuniu_archive::{
-    CheckpointFailure, CheckpointRow, Checkpoints, MemoryCheckpoints, Sequencer, SequencerError,
+    CheckpointFailure, CheckpointRow, Checkpoints, LogReader, MemoryCheckpoints, Sequencer, SequencerError,
     SequencerOptions, TileError, TileFolder, Tiles,
 };
 use shuniu_broker::BoxFuture;
-use shuniu_broker::memory::MemoryUpstream;
+use shuniu_broker::memory::{Failure, MemoryUpstream};
 use shuniu_ledger::note::NoteSigner;
 use shuniu_ledger::tile::TileName;
 use shuniu_ledger::{Checkpoint, Suite, Tile, Tiler};
@@ -40,7 +40,7 @@ pub(crate) async fn sequence<T: Tiles>(
     let mut state = sequencer.state();
     let running = tokio::spawn(sequencer.run(cancel.clone()));
     let reached = async {
-        while state.borrow().tree_size < size {
+        while !state.borrow().shown || state.borrow().tree_size < size {
             if state.changed().await.is_err() {
                 return;
             }
@@ -288,7 +288,73 @@ async fn p5_other_bytes_in_the_place_of_a_tile_stop_the_sequencer() {
     append(&world, 0..3).await;
     let error = sequence(&world.store, &row, &folder, Suite::Sha256Ed25519, 3).await.unwrap_err();
     assert!(matches!(error, SequencerError::Tiles(TileError::Different { at: 0, .. })), "{error}");
-    assert!(row.current().await.unwrap().is_none());
+    assert_eq!(row.current().await.unwrap().unwrap().tree_size, 0);
+}
+
+#[tokio::test]
+async fn a_new_log_shows_the_checkpoint_of_the_empty_tree() {
+    let world = World::new().await;
+    let folder = Arc::new(TileFolder::create(&world.folder.path().join("tiles")).unwrap());
+    let row: Arc<dyn Checkpoints> = Arc::new(MemoryCheckpoints::default());
+    let suite = Suite::Sha256Ed25519;
+    // The second start finds it there.
+    for _ in 0..2 {
+        sequence(&world.store, &row, &folder, suite, 0).await.unwrap();
+        let shown = check(&folder, &world.store, suite);
+        assert_eq!((shown.size, shown.root), (0, suite.empty_root()));
+        assert_eq!(row.current().await.unwrap().unwrap().note, folder.checkpoint().unwrap().unwrap());
+        let log = LogReader::open(TileFolder::open(folder.path()), signer(suite).verifier().clone()).unwrap();
+        let verified = log.verify_log(&mut |_| {}).unwrap();
+        assert_eq!((verified.checkpoint.size, verified.times), (0, None));
+    }
+    let empty = folder.checkpoint().unwrap().unwrap();
+    append(&world, 0..3).await;
+    sequence(&world.store, &row, &folder, suite, 3).await.unwrap();
+    let log = LogReader::open(TileFolder::open(folder.path()), signer(suite).verifier().clone()).unwrap();
+    assert_eq!(log.verify_growth(&empty).unwrap().size, 0);
+}
+
+#[tokio::test]
+async fn a_sequencer_that_is_told_to_end_takes_what_the_topic_holds_first() {
+    for told in ["before it begins", "while it waits"] {
+        let world = World::new().await;
+        let folder = Arc::new(TileFolder::create(&world.folder.path().join("tiles")).unwrap());
+        let row: Arc<dyn Checkpoints> = Arc::new(MemoryCheckpoints::default());
+        let suite = Suite::Sha256Ed25519;
+        let upstream = Arc::clone(&world.store);
+        // Far longer than this test may take: only being told ends the gathering.
+        let options = SequencerOptions { gather: Duration::from_secs(600) };
+        let sequencer = Sequencer::new(upstream, row, Arc::clone(&folder), signer(suite), options);
+        let mut state = sequencer.state();
+        let cancel = CancellationToken::new();
+        let running = if told == "while it waits" {
+            let running = tokio::spawn(sequencer.run(cancel.clone()));
+            state.wait_for(|state| state.shown).await.unwrap();
+            append(&world, 0..9_000).await;
+            cancel.cancel();
+            running
+        } else {
+            append(&world, 0..9_000).await;
+            cancel.cancel();
+            tokio::spawn(sequencer.run(cancel.clone()))
+        };
+        running.await.unwrap().unwrap();
+        assert_eq!(check(&folder, &world.store, suite).size, 9_000, "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_sequencer_that_is_told_to_end_does_not_wait_for_a_store_that_is_down() {
+    let world = World::new().await;
+    let folder = Arc::new(TileFolder::create(&world.folder.path().join("tiles")).unwrap());
+    let row: Arc<dyn Checkpoints> = Arc::new(MemoryCheckpoints::default());
+    append(&world, 0..3).await;
+    world.store.fail(Failure::Down);
+    let upstream = Arc::clone(&world.store);
+    let sequencer = Sequencer::new(upstream, row, folder, signer(Suite::Sha256Ed25519), quick());
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    sequencer.run(cancel).await.unwrap();
 }
 
 #[tokio::test]
