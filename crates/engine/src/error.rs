@@ -1,5 +1,6 @@
 //! Why the engine did not open.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -25,13 +26,19 @@ pub enum EngineError {
         #[source]
         source: io::Error,
     },
-    /// A file that was durable is damaged. Nothing is cut: restore it, or move it away by hand.
-    #[error("`{path}` is damaged at byte {position}")]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// Where the first damaged batch begins.
-        position: u64,
+    /// Records that were durable, or may have been, are damaged or gone. Nothing is cut and nothing is served: restore
+    /// the records, or accept the loss with [`accept_loss`](crate::accept_loss).
+    #[error("{0}")]
+    Damaged(Box<Damage>),
+    /// A loss that cannot be accepted as it was stated.
+    #[error("cannot accept the loss of offsets {first} to {last}: {why}")]
+    Loss {
+        /// The first offset that was given.
+        first: i64,
+        /// The last offset that was given.
+        last: i64,
+        /// Why not.
+        why: String,
     },
     /// `engine.db` could not be read or written.
     #[error("cannot {attempt} in `{path}`")]
@@ -55,6 +62,59 @@ pub enum EngineError {
     /// The runtime is shutting down.
     #[error("the engine was stopped while it opened")]
     Stopped,
+}
+
+/// Where a partition's log is not what it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "topic {topic} partition {partition}: `{path}` is damaged at byte {position}: {finding}; \
+     offsets {first} to {last} are at stake"
+)]
+pub struct Damage {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The file, or the folder if there is no file.
+    pub path: PathBuf,
+    /// Where in the file the damage begins.
+    pub position: u64,
+    /// What was found there.
+    pub finding: Finding,
+    /// The first offset that cannot be read.
+    pub first: i64,
+    /// The last offset that is known to be at stake.
+    pub last: i64,
+}
+
+/// What is wrong with a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    /// A batch that was durable does not hold its header or checksum.
+    Broken,
+    /// As [`Finding::Broken`], in the last segment beyond what is known to be durable; but whole batches stand behind it.
+    Doubtful,
+    /// The log ends before its last acknowledged record.
+    Short,
+    /// A segment is missing.
+    Missing,
+    /// Two segments hold the same offsets.
+    Overlap,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Broken => "a batch that was durable does not hold its header or checksum",
+            Self::Doubtful => {
+                "a batch does not hold its header or checksum, and whole batches stand behind it, \
+                 so that it may be more than an unfinished write"
+            }
+            Self::Short => "the log ends before its last acknowledged record",
+            Self::Missing => "the segment that begins here is missing",
+            Self::Overlap => "the next segment holds the same offsets",
+        })
+    }
 }
 
 impl EngineError {

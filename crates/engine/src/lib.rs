@@ -6,7 +6,8 @@
 //!   partitions sync at once, and readers see a record only when it is durable (the high watermark).
 //! - Only a batch's base offset and leader epoch are written anew (both lie outside its checksum), and its timestamp
 //!   where the topic's setting says so.
-//! - A crash leaves at most a torn tail, which is cut by checksum on the next start.
+//! - A crash leaves at most a torn tail, which is cut by checksum on the next start. Anything else that is not as it was
+//!   is damage: the engine does not open, and nothing is cut until an operator accepts the loss.
 //! - Topics, settings and committed offsets are in `engine.db` (SQLite) in the same folder.
 //!
 //! Architecture invariant: nothing polls on a timer. Readers wait for a notification, the group clock and the
@@ -30,7 +31,8 @@ mod topics;
 
 pub use config::EngineConfig;
 pub use engine::Engine;
-pub use error::EngineError;
+pub use error::{Damage, EngineError, Finding};
+pub use log::loss::accept_loss;
 
 /// The id of the only node.
 pub const NODE: shuniu_broker::NodeId = shuniu_broker::NodeId(1);

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::EngineError;
 use crate::database::{Database, TopicRow};
 use crate::folder::sync_folder;
+use crate::log::open::Kept;
 use crate::log::partition::{LogContext, Partition, Refused, SettingsCell};
 use crate::settings::Settings;
 
@@ -92,7 +93,7 @@ impl Topics {
                 EngineError::Unintelligible { path, what: format!("for topic `{}`: {error}", row.name) }
             })?;
             let (name, settings) = (Arc::<str>::from(row.name), SettingsCell::new(settings));
-            let partitions = open_partitions(&name, 0..row.partitions, context, &settings)?;
+            let partitions = open_partitions(&name, 0..row.partitions, context, &settings, Kept::Stored)?;
             topics.insert(Topic { name, id: row.id, settings, partitions: RwLock::new(partitions) });
         }
         Ok(topics)
@@ -145,7 +146,7 @@ async fn make_partitions(
             fs::create_dir_all(&folder).map_err(EngineError::disk("make", &folder))?;
         }
         sync_folder(&topics).map_err(EngineError::disk("sync", &topics))?;
-        open_partitions(&name, indexes, &context, &settings)
+        open_partitions(&name, indexes, &context, &settings, Kept::Made)
     });
     made.await.map_err(|error| storage(&error))?.map_err(|error| storage(&error))
 }
@@ -155,13 +156,14 @@ fn open_partitions(
     indexes: std::ops::Range<i32>,
     context: &Arc<LogContext>,
     settings: &Arc<SettingsCell>,
+    kept: Kept,
 ) -> Result<Vec<Arc<Partition>>, EngineError> {
     let folder = |index: i32, topics: &Path| topics.join(format!("{name}-{index}"));
     let topics = context.config.folder.join("topics");
     indexes
         .map(|index| {
             let (context, settings) = (Arc::clone(context), Arc::clone(settings));
-            Partition::open(Arc::clone(name), index, &folder(index, &topics), context, settings)
+            Partition::open(Arc::clone(name), index, &folder(index, &topics), context, settings, kept)
         })
         .collect()
 }

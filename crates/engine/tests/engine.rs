@@ -20,6 +20,8 @@ mod churn;
 mod compaction;
 #[path = "engine/crash.rs"]
 mod crash;
+#[path = "engine/damage.rs"]
+mod damage;
 #[path = "engine/groups.rs"]
 mod groups;
 #[path = "engine/member.rs"]

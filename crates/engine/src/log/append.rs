@@ -11,7 +11,7 @@ use shuniu_wire::messages::ResponseError;
 use tokio::sync::oneshot;
 
 use super::index::Tally;
-use super::partition::{Append, Partition, Placed, Refused};
+use super::partition::{Append, Partition, Placed, Refused, hold};
 use super::producers::{Producer, Producers, Verdict};
 use super::segment::{Segment, SegmentName};
 use crate::folder::sync_folder;
@@ -167,8 +167,8 @@ impl Writer {
                     > SEGMENT_OFFSETS_MAX)
     }
 
-    /// Writes and syncs the round, then shows it to readers, then answers. In this order: what a reader has seen or a
-    /// producer was told survives any crash.
+    /// Writes and syncs the round, notes its end, then shows it to readers, then answers. In this order: what a reader
+    /// has seen or a producer was told survives any crash, and is known to have been there.
     fn commit(&mut self, partition: &Partition, round: Round, now_ms: i64) {
         if let Some(broken) = &self.broken {
             let refused = Refused::new(ResponseError::KafkaStorageError, broken.clone());
@@ -182,6 +182,11 @@ impl Writer {
             }
             self.bytes += round.bytes;
             self.next_offset = round.next_offset;
+            if let Err(error) = hold(&partition.mark).note_end(self.next_offset) {
+                // The records are durable all the same; an older note is a lower bound.
+                tracing::warn!(topic = %partition.topic, partition = partition.index, %error,
+                    "cannot note how far a log is durable");
+            }
             let began = partition.show(|view| {
                 round.headers.iter().for_each(|header| view.active.push(header));
                 let empty = view.first_append_ms.is_none();
@@ -243,7 +248,24 @@ impl Writer {
         // The snapshot first: a log file without one makes the next start read every batch.
         self.producers.write(&producers_path(&partition.folder, self.next_offset))?;
         let name = SegmentName { base: self.next_offset, generation: 0 };
-        let file = Arc::new(create_log(name, &partition.folder)?);
+        let file = match create_log(name, &partition.folder) {
+            Ok(file) => Arc::new(file),
+            Err(error) => {
+                // The active segment goes on past this offset: a file of the next one must not stay beside it.
+                if let Err(left) = std::fs::remove_file(name.log(&partition.folder))
+                    && left.kind() != io::ErrorKind::NotFound
+                {
+                    self.broken =
+                        Some(format!("a segment that was begun in vain could not be removed: {left}"));
+                }
+                return Err(error);
+            }
+        };
+        // Best effort, as everywhere: the log itself says as much once it has another segment.
+        if let Err(error) = hold(&partition.mark).sync() {
+            tracing::warn!(topic = %partition.topic, partition = partition.index, %error,
+                "cannot sync the note of how far a log is durable");
+        }
         let old = partition.show(|view| {
             view.closed.push(Arc::new(segment));
             view.active_name = name;

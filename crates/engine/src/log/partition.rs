@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::append::Writer;
 use super::compact::Upkeep;
 use super::index::Tally;
+use super::mark::Mark;
 use super::segment::{Segment, SegmentName};
 use crate::EngineConfig;
 use crate::settings::Settings;
@@ -73,6 +74,8 @@ pub(crate) struct Partition {
     pub(crate) writer: Mutex<Writer>,
     /// Held while segments are compacted or dropped. Taken before the writer, where both are.
     pub(crate) upkeep: Mutex<Upkeep>,
+    /// How far the log is durable. Taken last.
+    pub(crate) mark: Mutex<Mark>,
     /// What readers see. Held for moments only, never across I/O.
     pub(crate) view: RwLock<View>,
     pub(crate) waiters: Waiters,
@@ -145,7 +148,13 @@ impl Refused {
 }
 
 impl Partition {
-    pub(super) fn new(identity: Identity, writer: Writer, upkeep: Upkeep, view: View) -> Arc<Self> {
+    pub(super) fn new(
+        identity: Identity,
+        writer: Writer,
+        upkeep: Upkeep,
+        mark: Mark,
+        view: View,
+    ) -> Arc<Self> {
         let Identity { topic, index, folder, context, settings } = identity;
         Arc::new(Self {
             topic,
@@ -157,6 +166,7 @@ impl Partition {
             idle: Condvar::new(),
             writer: Mutex::new(writer),
             upkeep: Mutex::new(upkeep),
+            mark: Mutex::new(mark),
             view: RwLock::new(view),
             waiters: Waiters::default(),
             #[cfg(test)]
@@ -215,6 +225,12 @@ impl Partition {
         queue.closed = true;
         while queue.running {
             queue = self.idle.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(queue);
+        // After a clean stop the mark is exact, whatever happens to the machine then.
+        if let Err(error) = hold(&self.mark).sync() {
+            tracing::warn!(topic = %self.topic, partition = self.index, %error,
+                "cannot sync the note of how far a log is durable");
         }
     }
 

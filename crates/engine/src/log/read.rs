@@ -32,8 +32,12 @@ struct Stretch {
     file: Arc<File>,
     from: u64,
     until: u64,
+    /// The segment's first offset.
+    base: i64,
     /// The first offset after the segment.
     end: i64,
+    /// Whether compaction may have left gaps.
+    gaps: bool,
 }
 
 impl Partition {
@@ -93,7 +97,9 @@ impl Partition {
                     file: Arc::clone(&view.active_file),
                     from: position_of_offset(entries.len(), entry_of(entries), delta).unwrap_or(0),
                     until: view.active.bytes,
+                    base: view.active.base,
                     end: view.active.end,
+                    gaps: view.active_name.generation > 0,
                 })
             });
             match place {
@@ -104,7 +110,9 @@ impl Partition {
                     file: Arc::new(segment.open_log()?),
                     from: segment.position_of_offset(offset)?,
                     until: segment.bytes,
+                    base: segment.name.base,
                     end: segment.end,
+                    gaps: segment.name.generation > 0,
                 })),
             }
         })
@@ -119,6 +127,7 @@ impl Stretch {
         let mut at = 0;
         let mut position = self.from;
         // Batches before the offset: at most an index interval of them, and the one that spans it.
+        let mut next_offset = None;
         let first = loop {
             if position >= self.until {
                 return Ok(None);
@@ -129,8 +138,13 @@ impl Stretch {
             }
             let header = buffer.get(at..).and_then(Header::parse).ok_or_else(|| not_a_batch(position))?;
             if header.last_offset() >= offset {
+                // Without gaps the batch holds the offset that is asked for, or begins the segment.
+                if !self.gaps && header.base_offset > offset.max(self.base) {
+                    return Err(not_a_batch(position));
+                }
                 break header;
             }
+            next_offset = Some(header.last_offset().saturating_add(1));
             at = at.saturating_add(header.bytes);
             position = position.saturating_add(header.bytes as u64);
         };
@@ -139,7 +153,7 @@ impl Stretch {
                 return Ok(Some(Bytes::new()));
             }
             let batch = self.read_at(position, first.bytes)?;
-            let whole = batch.len() == first.bytes;
+            let whole = batch.len() == first.bytes && self.holds(&first, &batch, next_offset);
             return if whole { Ok(Some(Bytes::from(batch))) } else { Err(not_a_batch(position)) };
         }
         if at > 0 && buffer.len() - at < bytes_max && position + ((buffer.len() - at) as u64) < self.until {
@@ -152,9 +166,26 @@ impl Stretch {
             if next > buffer.len() || next - at > bytes_max {
                 break;
             }
+            if !buffer.get(end..next).is_some_and(|batch| self.holds(&header, batch, next_offset)) {
+                if end == at {
+                    return Err(not_a_batch(position));
+                }
+                // What stands before the damage is good; the next call begins at it.
+                break;
+            }
+            next_offset = Some(header.last_offset().saturating_add(1));
             end = next;
         }
         Ok(Some(Bytes::from(buffer).slice(at..end)))
+    }
+
+    /// Whether a batch is what was appended: a closed segment is not looked at when the log is opened. `next_offset` is
+    /// the one after the batch before it, if that was looked at.
+    fn holds(&self, header: &Header, batch: &[u8], next_offset: Option<i64>) -> bool {
+        let next_offset = next_offset.unwrap_or(header.base_offset);
+        header.is_plausible(next_offset, self.gaps)
+            && header.last_offset() < self.end
+            && header.crc_holds(batch)
     }
 
     fn read_at(&self, position: u64, bytes: usize) -> io::Result<Vec<u8>> {

@@ -33,7 +33,7 @@ impl Partition {
             }
         }
         if settings.delete {
-            self.drop_old(&settings, now_ms);
+            self.drop_old(&settings, now_ms)?;
         }
         while upkeep.due_ms(self, &settings, now_ms).is_some_and(|at| at <= now_ms) {
             upkeep.compact(self, &settings, now_ms)?;
@@ -41,17 +41,25 @@ impl Partition {
         Ok(())
     }
 
-    fn drop_old(&self, settings: &Settings, now_ms: i64) {
-        let dropped: Vec<Arc<Segment>> = self.show(|view| {
+    /// Only the maintenance takes segments out of the view, and it holds `upkeep`.
+    fn drop_old(&self, settings: &Settings, now_ms: i64) -> io::Result<()> {
+        let (count, start) = self.seen(|view| {
             let count = droppable(view, settings, now_ms);
-            view.closed.drain(..count).collect()
+            (count, view.closed.get(count).map_or(view.active.base, |segment| segment.name.base))
         });
+        if count == 0 {
+            return Ok(());
+        }
+        // The new start first, and for good: a log that begins later than noted has lost a segment.
+        hold(&self.mark).move_start(start)?;
+        let dropped: Vec<Arc<Segment>> = self.show(|view| view.closed.drain(..count).collect());
         // The oldest first: after a crash in between, what is left is without a gap.
         for segment in dropped {
             tracing::info!(topic = %self.topic, partition = self.index, base = segment.name.base,
                 end = segment.end, "a segment is past its retention and is dropped");
             segment.name.remove(&self.folder);
         }
+        Ok(())
     }
 }
 

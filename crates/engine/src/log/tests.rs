@@ -29,7 +29,7 @@ fn partition(folder: &std::path::Path) -> Arc<Partition> {
         maintenance: Notify::new(),
     };
     let settings = SettingsCell::new(Settings::new(std::collections::BTreeMap::new(), 1 << 20).unwrap());
-    Partition::open("t".into(), 0, folder, Arc::new(context), settings).unwrap()
+    Partition::open("t".into(), 0, folder, Arc::new(context), settings, super::open::Kept::Made).unwrap()
 }
 
 fn batch(value: &str) -> Bytes {

@@ -1,0 +1,221 @@
+//! Accepting a loss: an operator states which offsets are lost, and the log is made whole without them.
+//!
+//! The offsets stay used: the log goes on after the last of them, whatever was or was not there, so that none is given
+//! to another record. What cannot be kept of a damaged file stays beside it as `NAME.damaged`, for whoever examines it.
+//!
+//! The crash story: the kept part is written as the next generation of its segment, which may have gaps, and takes the
+//! place of the old one in one step, after what follows it is in place. After a crash in between the engine still does
+//! not open, and says what is left to accept.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+use shuniu_wire::batch::{BatchBuilder, BuiltRecord, Compression, Scratch, batches, thin};
+
+use super::index::Tally;
+use super::mark::Extent;
+use super::open::{Kept, Place, scan};
+use super::segment::{Segment, SegmentName};
+use crate::EngineError;
+use crate::config::EngineConfig;
+use crate::database::Database;
+use crate::error::{Damage, Finding};
+use crate::folder::{FolderLock, put_file, staged, sync_folder};
+use crate::header::{PREFIX_BYTES, prefix};
+
+/// What an operator gives up.
+#[derive(Debug, Clone, Copy)]
+struct Loss {
+    first: i64,
+    last: i64,
+}
+
+/// Accepts that the records at offsets `first` to `last` of a partition are lost. `first` is the offset that the log can
+/// be read up to; `last` at least the last one known to be at stake. The engine must not be open.
+///
+/// # Errors
+/// [`EngineError::Loss`] where the offsets are not those that are lost; other errors as at opening. Of them
+/// [`EngineError::Damaged`] never.
+pub async fn accept_loss(
+    config: &EngineConfig,
+    topic: &str,
+    partition: i32,
+    first: i64,
+    last: i64,
+) -> Result<(), EngineError> {
+    let loss = Loss { first, last };
+    let lock = FolderLock::take(&config.folder)?;
+    let database = Database::open(&config.folder).await?;
+    let topics = database.topics().await;
+    database.close().await;
+    let known = topics?.iter().any(|row| row.name == topic && (0..row.partitions).contains(&partition));
+    if !known {
+        return Err(loss.refused(format!("there is no partition {partition} of topic `{topic}`")));
+    }
+    let folder = config.folder.join("topics").join(format!("{topic}-{partition}"));
+    let topic = topic.to_owned();
+    let accepted = tokio::task::spawn_blocking(move || {
+        loss.accept(&Place { topic: &topic, index: partition, folder: &folder })
+    });
+    let accepted = accepted.await.map_err(|_| EngineError::Stopped)?;
+    drop(lock);
+    accepted
+}
+
+impl Loss {
+    fn refused(self, why: String) -> EngineError {
+        EngineError::Loss { first: self.first, last: self.last, why }
+    }
+
+    fn accept(self, place: &Place<'_>) -> Result<(), EngineError> {
+        if self.first < 0 || self.last < self.first || self.last >= i64::MAX - 1 {
+            return Err(self.refused("these are no offsets from one to a later one".to_owned()));
+        }
+        let folder = place.folder;
+        match place.examine(Kept::Stored) {
+            // The log itself shows nothing: somebody else, the audit log, knows that there was more.
+            Ok(sound) => match sound.active {
+                Some(active) if active.tally.end == self.first => self.end_anew(folder, active.name),
+                Some(active) => {
+                    let end = active.tally.end;
+                    Err(self
+                        .refused(format!("the partition has no damage, and its log ends at offset {end}")))
+                }
+                None => Err(self.refused("the partition has no log".to_owned())),
+            },
+            Err(EngineError::Damaged(damage)) => self.repair(folder, &damage),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn repair(self, folder: &Path, damage: &Damage) -> Result<(), EngineError> {
+        if self.first != damage.first || self.last < damage.last {
+            return Err(self.refused(damage.to_string()));
+        }
+        let after = self.last + 1;
+        let bases = segment_bases(folder).map_err(EngineError::disk("list", folder))?;
+        let follows = bases.iter().map(|name| name.base).find(|base| *base > self.first);
+        if follows.is_some_and(|base| base != after) && damage.finding != Finding::Overlap {
+            return Err(self.refused(damage.to_string()));
+        }
+        let damaged = bases.iter().rfind(|name| name.log(folder) == damage.path).copied();
+        match (damage.finding, damaged, follows) {
+            (Finding::Overlap, _, _) => Err(self.refused(format!(
+                "{damage}; two files for the same records are not a loss: restore the partition's folder"
+            ))),
+            // The log begins later now.
+            (Finding::Missing, None, Some(start)) => {
+                let end = Extent::read(folder).map_err(EngineError::disk("read", folder))?;
+                let end = end.map_or(start, |mark| mark.end);
+                put_mark(Extent { start, end }, folder)
+            }
+            (_, Some(name), Some(next)) => keep_prefix(folder, name, next),
+            (_, Some(name), None) => self.end_anew(folder, name),
+            (_, None, _) => {
+                let name = SegmentName { base: self.first, generation: 0 };
+                self.end_anew(folder, name)
+            }
+        }
+    }
+
+    /// Lets the log go on after the loss: what is there of the last segment is closed, and the next begins with an empty
+    /// batch at the last lost offset, so that readers come to the end of the log.
+    fn end_anew(self, folder: &Path, name: SegmentName) -> Result<(), EngineError> {
+        let place = name.log(folder);
+        let there = place.exists();
+        let mark = Extent::read(folder).map_err(EngineError::disk("read", folder))?;
+        // Without a single segment the log begins with the one that is made here.
+        let start = if there { mark.map_or(name.base, |mark| mark.start.min(name.base)) } else { self.last };
+        // A segment in the place of the new one holds nothing that can be read: its next generation replaces it.
+        let replaced = there && name.base == self.last;
+        let generation = if replaced { name.generation.saturating_add(1) } else { 0 };
+        if replaced {
+            set_aside(&place, 0)?;
+        }
+        let filler = filler(self.last).map_err(EngineError::disk("make a batch for", &place))?;
+        let path = SegmentName { base: self.last, generation }.log(folder);
+        put_file(&path, &filler).map_err(EngineError::disk("write", &path))?;
+        sync_folder(folder).map_err(EngineError::disk("sync", folder))?;
+        if there && !replaced {
+            keep_prefix(folder, name, self.last)?;
+        }
+        put_mark(Extent { start, end: self.last + 1 }, folder)
+    }
+}
+
+/// Writes what can be read of a segment as its next generation, which ends where the next segment begins.
+fn keep_prefix(folder: &Path, name: SegmentName, next_base: i64) -> Result<(), EngineError> {
+    let path = name.log(folder);
+    let file = File::open(&path).map_err(EngineError::disk("open", &path))?;
+    let (mut tally, _) = scan(&file, name, &path, &mut |_| {})?;
+    set_aside(&path, tally.bytes)?;
+    let next = SegmentName { base: name.base, generation: name.generation.saturating_add(1) };
+    write_generation(&file, next, folder, &mut tally, next_base)
+        .map_err(EngineError::disk("write anew", &path))?;
+    name.remove(folder);
+    sync_folder(folder).map_err(EngineError::disk("sync", folder))
+}
+
+/// Copies a file that has more than `kept` bytes.
+fn set_aside(path: &Path, kept: u64) -> Result<(), EngineError> {
+    let bytes = fs::metadata(path).map_err(EngineError::disk("read", path))?.len();
+    if bytes > kept {
+        let mut damaged = path.as_os_str().to_owned();
+        damaged.push(".damaged");
+        fs::copy(path, &damaged).map_err(EngineError::disk("copy", path))?;
+        File::open(&damaged).and_then(|file| file.sync_all()).map_err(EngineError::disk("copy", path))?;
+    }
+    Ok(())
+}
+
+fn write_generation(
+    file: &File,
+    name: SegmentName,
+    folder: &Path,
+    tally: &mut Tally,
+    next_base: i64,
+) -> io::Result<()> {
+    let path = name.log(folder);
+    let staged = staged(&path);
+    let mut copy = File::create(&staged)?;
+    io::copy(&mut file.take(tally.bytes), &mut copy)?;
+    copy.sync_data()?;
+    tally.end = next_base;
+    if tally.entries.is_empty() {
+        // Without any time of its own it is as old as can be, so that retention does not stop at it.
+        tally.max_timestamp = 0;
+    }
+    Segment::close(name, folder, tally)?;
+    sync_folder(folder)?;
+    fs::rename(&staged, &path)?;
+    sync_folder(folder)
+}
+
+fn put_mark(extent: Extent, folder: &Path) -> Result<(), EngineError> {
+    extent.put(folder).map_err(EngineError::disk("write a mark in", folder))?;
+    sync_folder(folder).map_err(EngineError::disk("sync", folder))
+}
+
+fn segment_bases(folder: &Path) -> io::Result<Vec<SegmentName>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        names.extend(entry?.file_name().to_str().and_then(SegmentName::of_log));
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// A batch without a record at this offset, as compaction leaves one.
+fn filler(offset: i64) -> io::Result<Vec<u8>> {
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let mut builder = BatchBuilder::new(Compression::None);
+    builder.push(&BuiltRecord::default());
+    let built = builder.build().map_err(invalid)?;
+    let batch = batches(&built).next().ok_or(io::ErrorKind::UnexpectedEof)?.map_err(invalid)?;
+    let empty = thin(&batch, None, built.len(), &mut Scratch::default(), &mut |_| false).map_err(invalid)?;
+    let mut bytes = empty.to_vec();
+    let prefix = prefix(offset, bytes.len()).ok_or(io::ErrorKind::InvalidData)?;
+    bytes.get_mut(..PREFIX_BYTES).ok_or(io::ErrorKind::InvalidData)?.copy_from_slice(&prefix);
+    Ok(bytes)
+}
