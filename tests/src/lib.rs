@@ -12,7 +12,9 @@
 mod hub;
 mod kafka;
 mod person;
+mod postgres;
 
 pub use hub::{Hub, repository};
 pub use kafka::{KAFKA, KAFKA_3, Kafka};
 pub use person::{citizen, person};
+pub use postgres::Postgres;

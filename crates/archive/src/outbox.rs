@@ -18,16 +18,18 @@ pub enum OutboxError {
     Log(#[from] AuditUnavailable),
 }
 
-/// Appends the outbox's drafts in their order and takes them out; how many they were. Any replica may do so: a crash,
-/// or another at the same moment, writes a draft twice, never not at all.
+/// Appends the outbox's drafts in their order and takes them out; how many they were. Any replica may do so, one at a
+/// time: while another does, there is nothing to do. A replica that dies between the two writes a draft twice, never not
+/// at all.
 ///
 /// # Errors
 /// When the database or the log fails.
 pub async fn drain_outbox(store: &Store, log: &AuditLog) -> Result<u64, OutboxError> {
+    let Some(mut outbox) = store.claim_outbox().await? else { return Ok(0) };
     let mut drained = 0;
     loop {
-        let rows = store.outbox_next(ROWS_AT_ONCE).await?;
-        let Some(last) = rows.last().map(|row| row.id) else { return Ok(drained) };
+        let rows = outbox.next(ROWS_AT_ONCE).await?;
+        let Some(last) = rows.last().map(|row| row.id) else { break };
         drained += rows.len() as u64;
         let drafts = rows.iter().map(|row| {
             serde_json::from_str(&row.draft).unwrap_or_else(|error| {
@@ -41,6 +43,8 @@ pub async fn drain_outbox(store: &Store, log: &AuditLog) -> Result<u64, OutboxEr
             })
         });
         log.append_all(drafts.collect()).await?;
-        store.outbox_done(last).await?;
+        outbox.done(last).await?;
     }
+    outbox.release().await?;
+    Ok(drained)
 }

@@ -1,14 +1,16 @@
 //! The policy in force, followed from the database.
 //!
-//! The version is asked for every 250 ms. How old the snapshot is counts, on the monotonic clock, from before the
-//! question was sent: over 700 ms deliveries pause, over 10 s they are refused.
+//! The version is asked for every 250 ms, and at once when the database says that it changed. How old the snapshot is
+//! counts, on the monotonic clock, from before the question was sent: over 700 ms deliveries pause, over 10 s they are
+//! refused. Where several replicas share a database, terms are held against its clock and the time that has gone by
+//! since it answered, so that no replica's own clock lengthens a grant.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use shuniu_model::{Clock, Timestamp};
 use shuniu_policy::{Facts, InvalidFacts, Snapshot};
-use shuniu_store::{Store, StoreError};
+use shuniu_store::{PolicyFeed, PolicyState, Store, StoreError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -38,8 +40,23 @@ pub enum PolicyError {
 #[derive(Clone)]
 pub struct PolicyWatch {
     snapshot: watch::Receiver<Arc<Snapshot>>,
-    confirmed: watch::Receiver<Instant>,
+    confirmed: watch::Receiver<Confirmed>,
     clock: Clock,
+}
+
+/// When the snapshot was last known to be in force.
+#[derive(Debug, Clone, Copy)]
+struct Confirmed {
+    /// Before the database was asked.
+    asked_at: Instant,
+    /// Its clock while it answered; `None` where that is this machine's.
+    database_time: Option<Timestamp>,
+}
+
+impl From<PolicyState> for Confirmed {
+    fn from(state: PolicyState) -> Self {
+        Self { asked_at: state.asked_at.into(), database_time: state.database_time }
+    }
 }
 
 impl PolicyWatch {
@@ -53,11 +70,13 @@ impl PolicyWatch {
         tracker: &TaskTracker,
         cancel: CancellationToken,
     ) -> Result<Self, PolicyError> {
-        let asked = Instant::now();
+        let mut feed = store.policy_feed();
+        let state = feed.ask().await?;
+        // Of the version asked for, or a later one.
         let snapshot = Arc::new(Snapshot::new(store.facts().await?)?);
         let (snapshot_sender, snapshot) = watch::channel(snapshot);
-        let (confirmed_sender, confirmed) = watch::channel(asked);
-        let follower = Follower { store, snapshot: snapshot_sender, confirmed: confirmed_sender };
+        let (confirmed_sender, confirmed) = watch::channel(state.into());
+        let follower = Follower { store, feed, snapshot: snapshot_sender, confirmed: confirmed_sender };
         tracker.spawn(follower.run(cancel));
         Ok(Self { snapshot, confirmed, clock })
     }
@@ -69,7 +88,10 @@ impl PolicyWatch {
     pub fn fixed(facts: Facts, clock: Clock) -> Result<(Self, FixedPolicy), InvalidFacts> {
         let (snapshot_sender, snapshot) = watch::channel(Arc::new(Snapshot::new(facts)?));
         // Far enough ahead never to be old.
-        let (confirmed_sender, confirmed) = watch::channel(Instant::now() + Duration::from_secs(86_400));
+        let (confirmed_sender, confirmed) = watch::channel(Confirmed {
+            asked_at: Instant::now() + Duration::from_secs(86_400),
+            database_time: None,
+        });
         let policy = FixedPolicy { snapshot: snapshot_sender, _confirmed: confirmed_sender };
         Ok((Self { snapshot, confirmed, clock }, policy))
     }
@@ -89,7 +111,7 @@ impl PolicyWatch {
     /// How old the snapshot is.
     #[must_use]
     pub fn age(&self) -> Duration {
-        self.confirmed.borrow().elapsed()
+        self.confirmed.borrow().asked_at.elapsed()
     }
 
     /// The snapshot once it is fresh: at once, as a rule; after a pause while the database does not answer.
@@ -99,7 +121,7 @@ impl PolicyWatch {
     pub async fn fresh(&self) -> Result<Arc<Snapshot>, Stale> {
         let mut confirmed = self.confirmed.clone();
         loop {
-            let age = confirmed.borrow_and_update().elapsed();
+            let age = confirmed.borrow_and_update().asked_at.elapsed();
             if age <= PAUSED_AFTER {
                 return Ok(self.snapshot());
             }
@@ -124,14 +146,18 @@ impl PolicyWatch {
     /// The time that terms are held against.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        (self.clock)()
+        let Confirmed { asked_at, database_time } = *self.confirmed.borrow();
+        let Some(database_time) = database_time else { return (self.clock)() };
+        // Counted from before the question: ahead of the database by what the answer took, never behind.
+        let elapsed = i64::try_from(asked_at.elapsed().as_micros()).unwrap_or(i64::MAX);
+        Timestamp::from_micros(database_time.as_micros().saturating_add(elapsed))
     }
 }
 
 /// Changes a fixed policy.
 pub struct FixedPolicy {
     snapshot: watch::Sender<Arc<Snapshot>>,
-    _confirmed: watch::Sender<Instant>,
+    _confirmed: watch::Sender<Confirmed>,
 }
 
 impl FixedPolicy {
@@ -147,23 +173,28 @@ impl FixedPolicy {
 
 struct Follower {
     store: Store,
+    feed: PolicyFeed,
     snapshot: watch::Sender<Arc<Snapshot>>,
-    confirmed: watch::Sender<Instant>,
+    confirmed: watch::Sender<Confirmed>,
 }
 
 impl Follower {
-    async fn run(self, cancel: CancellationToken) {
+    async fn run(mut self, cancel: CancellationToken) {
         let mut ticks = tokio::time::interval(POLL_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return,
                 _ = ticks.tick() => {}
+                () = self.feed.told() => {}
             }
-            let asked = Instant::now();
-            match self.follow().await {
-                Ok(()) => {
-                    self.confirmed.send_replace(asked);
+            let followed = tokio::select! {
+                () = cancel.cancelled() => return,
+                followed = self.follow() => followed,
+            };
+            match followed {
+                Ok(state) => {
+                    self.confirmed.send_replace(state.into());
                 }
                 Err(error) => tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -173,14 +204,14 @@ impl Follower {
         }
     }
 
-    async fn follow(&self) -> Result<(), PolicyError> {
-        let version = self.store.policy_version().await?;
-        if version == self.snapshot.borrow().version() {
-            return Ok(());
+    async fn follow(&mut self) -> Result<PolicyState, PolicyError> {
+        let state = self.feed.ask().await?;
+        if state.version == self.snapshot.borrow().version() {
+            return Ok(state);
         }
         let snapshot = Snapshot::new(self.store.facts().await?)?;
         tracing::info!(version = snapshot.version(), "the policy changed");
         self.snapshot.send_replace(Arc::new(snapshot));
-        Ok(())
+        Ok(state)
     }
 }

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use shuniu_archive::{LogReader, TileFolder, VerifyError};
 use shuniu_ledger::Draft;
 use shuniu_ledger::note::{KeyError, NoteVerifier};
-use shuniu_store::{Store, StoreError};
+use shuniu_store::StoreError;
 
+use crate::config::Config;
+use crate::directory::{self, DirectoryError};
 use crate::operator::{Operator, OperatorError};
 
 /// The log cannot be read here.
@@ -47,6 +49,9 @@ pub enum AuditError {
     Entry(#[source] serde_json::Error),
     /// The entry about the reading cannot be written, so nothing is read.
     #[error("cannot write down that the log is read")]
+    Directory(#[source] DirectoryError),
+    /// The entry about the reading cannot be written, so nothing is read.
+    #[error("cannot write down that the log is read")]
     Store(#[source] StoreError),
 }
 
@@ -69,11 +74,12 @@ pub fn open(folder: &Path, key: Option<&Path>) -> Result<LogReader, AuditError> 
 ///
 /// # Errors
 /// See [`AuditError`].
-pub async fn open_recorded(data_folder: &Path, command: &str, query: &str) -> Result<LogReader, AuditError> {
+pub async fn open_recorded(config: &Config, command: &str, query: &str) -> Result<LogReader, AuditError> {
+    let data_folder = &config.hub.data_folder;
     let operator = Operator::of(data_folder).map_err(AuditError::Operator)?;
     let draft = Draft::audit_read(operator.actor(), command, query);
     let draft = serde_json::to_string(&draft).map_err(AuditError::Entry)?;
-    let store = Store::open_file(&data_folder.join("directory.db")).await.map_err(AuditError::Store)?;
+    let store = directory::open(config).await.map_err(AuditError::Directory)?;
     let written = store.outbox_add(&draft).await;
     store.close().await;
     written.map_err(AuditError::Store)?;
@@ -87,9 +93,11 @@ mod tests {
     #[tokio::test]
     async fn a_reading_is_written_down_before_anything_is_read() {
         let data = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.hub.data_folder = data.path().to_owned();
         // There is no log to read, and still it is on record that somebody tried.
-        assert!(open_recorded(data.path(), "search", "resource population").await.is_err());
-        let store = Store::open_file(&data.path().join("directory.db")).await.unwrap();
+        assert!(open_recorded(&config, "search", "resource population").await.is_err());
+        let store = directory::open(&config).await.unwrap();
         let entries = store.outbox_next(10).await.unwrap();
         assert_eq!(entries.len(), 1);
         assert!(entries[0].draft.contains("resource population"));

@@ -8,6 +8,8 @@ mod directory;
 mod doctor;
 mod hub;
 mod keys;
+mod migrate;
+mod place;
 
 use std::process::ExitCode;
 
@@ -41,6 +43,8 @@ enum Command {
     /// Make a certificate authority and issue the certificates of systems and of the hub.
     #[command(subcommand)]
     Ca(ca::Command),
+    /// Bring the directory's database up to this program, or move a directory into it.
+    Migrate(migrate::Command),
     /// Make the hub's own secret keys.
     #[command(subcommand)]
     Keys(keys::Command),
@@ -60,6 +64,7 @@ pub fn run() -> ExitCode {
         Command::Connector(command) => connector::run(command),
         Command::Audit(command) => audit::run(command),
         Command::Ca(command) => ca::run(command),
+        Command::Migrate(command) => migrate::run(&command),
         Command::Keys(command) => keys::run(command),
     };
     match done {

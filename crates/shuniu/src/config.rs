@@ -3,6 +3,7 @@
 //! `config/hub.toml` shows every key with its default; a test holds the two equal.
 
 mod audit;
+mod directory;
 mod doors;
 mod engine;
 mod exchange;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use audit::Audit;
+pub use directory::{Directory, DirectoryStore};
 pub use doors::{Api, Gateway};
 pub use engine::Engine;
 pub use exchange::Exchange;
@@ -27,6 +29,8 @@ pub use tls::Tls;
 pub struct Config {
     /// The machine: folder and time zone.
     pub hub: Hub,
+    /// Where the directory is kept.
+    pub directory: Directory,
     /// The Kafka door.
     pub gateway: Gateway,
     /// The HTTP door.
@@ -95,6 +99,7 @@ impl Config {
         strict::check(&table, &Self::known())?;
         let config: Self = toml::from_str(text).map_err(parse_error)?;
         config.hub.check()?;
+        config.directory.check()?;
         config.gateway.check()?;
         config.api.check()?;
         config.exchange.check()?;
@@ -176,6 +181,8 @@ mod tests {
             "[hub]\ntime_zone = \"Asia/Chongqing2\"",
             "[exchange]\nfetch_bytes_max = 100",
             "[gateway]\nlisten = \"localhost\"",
+            "[directory]\nstore = \"mysql\"",
+            "[directory]\nconnections_max = 0",
             "[gateway]\nconnections_max = 0",
             "[gateway]\nhost = \"\"",
             "[engine]\nrebalance_delay_milliseconds = -1",

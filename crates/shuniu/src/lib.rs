@@ -7,6 +7,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod demo;
+pub mod directory;
 mod doctor;
 mod figure;
 pub mod keys;

@@ -19,13 +19,14 @@ use shuniu_exchange::{Closed, Ends, Exchange, Parts, PolicyError, PolicyWatch, R
 use shuniu_ledger::note::{KeyError, NoteSigner, NoteVerifier};
 use shuniu_ledger::{Actor, BootId, Draft, Suite};
 use shuniu_model::Clock;
-use shuniu_store::{Store, StoreError};
+use shuniu_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Config};
+use crate::directory::{self, DirectoryError};
 use crate::keys::Keys;
 use crate::secret_file::SecretFileError;
 
@@ -58,7 +59,7 @@ pub enum ServeError {
     Engine(#[source] EngineError),
     /// The directory cannot be opened.
     #[error("cannot open the directory")]
-    Store(#[source] StoreError),
+    Directory(#[source] DirectoryError),
     /// The policy cannot be loaded.
     #[error("cannot load the policy")]
     Policy(#[source] PolicyError),
@@ -159,7 +160,7 @@ impl Base {
         let engine =
             Engine::open(engine_config(folder, &config.engine), Arc::clone(clock), engine_tracker.clone());
         let engine = Arc::new(engine.await.map_err(ServeError::Engine)?);
-        let store = Store::open_file(&folder.join("directory.db")).await.map_err(ServeError::Store)?;
+        let store = directory::open(config).await.map_err(ServeError::Directory)?;
         let suite = config.audit.suite().unwrap_or_default();
         let options = audit_options(folder, &config.audit, suite);
         let upstream: Arc<dyn Upstream> = Arc::clone(&engine) as _;

@@ -6,6 +6,8 @@ use shuniu_model::{
 };
 use sqlx::{Any, Row, Transaction};
 
+use crate::backend::Backend;
+use crate::open::{Held, begin};
 use crate::view::items_text;
 use crate::{Store, StoreError};
 
@@ -95,35 +97,53 @@ impl Store {
         drafts: &[String],
     ) -> Result<u64, StoreError> {
         const ATTEMPT: &str = "write to the directory";
-        let mut write =
-            self.pool.begin_with(self.backend.begin_write()).await.map_err(StoreError::database(ATTEMPT))?;
-        // First, so that this row's lock is the commit order.
-        let version: i64 =
-            sqlx::query("UPDATE policy SET version = version + 1 WHERE id = 1 RETURNING version")
-                .fetch_one(&mut *write)
-                .await
-                .and_then(|row| row.try_get(0))
-                .map_err(StoreError::database(ATTEMPT))?;
-        let version = u64::try_from(version).map_err(|error| StoreError::row("policy version", error))?;
-        if expected.is_some_and(|expected| expected + 1 != version) {
-            return Err(StoreError::Conflict(
-                "the directory was changed by somebody else meanwhile: look at the difference again"
-                    .to_owned(),
-            ));
-        }
-        for change in changes {
-            apply(&mut write, change).await?;
-        }
-        for draft in drafts {
-            sqlx::query("INSERT INTO outbox (draft) VALUES ($1)")
-                .bind(draft.clone())
-                .execute(&mut *write)
-                .await
-                .map_err(StoreError::database("write to the audit outbox"))?;
-        }
-        write.commit().await.map_err(StoreError::database(ATTEMPT))?;
-        Ok(version)
+        self.timed(ATTEMPT, async {
+            let mut held = self.held(ATTEMPT).await?;
+            let written = write_if(self.backend, &mut held, expected, changes, drafts).await;
+            held.give_back();
+            written
+        })
+        .await
     }
+}
+
+async fn write_if(
+    backend: Backend,
+    held: &mut Held,
+    expected: Option<u64>,
+    changes: &[Change],
+    drafts: &[String],
+) -> Result<u64, StoreError> {
+    const ATTEMPT: &str = "write to the directory";
+    let mut write = begin(held, backend.begin_write(), ATTEMPT).await?;
+    // First, so that this row's lock is the commit order.
+    let version: i64 = sqlx::query("UPDATE policy SET version = version + 1 WHERE id = 1 RETURNING version")
+        .fetch_one(&mut *write)
+        .await
+        .and_then(|row| row.try_get(0))
+        .map_err(StoreError::database(ATTEMPT))?;
+    let version = u64::try_from(version).map_err(|error| StoreError::row("policy version", error))?;
+    if expected.is_some_and(|expected| expected + 1 != version) {
+        return Err(StoreError::Conflict(
+            "the directory was changed by somebody else meanwhile: look at the difference again".to_owned(),
+        ));
+    }
+    for change in changes {
+        apply(&mut write, change).await?;
+    }
+    for draft in drafts {
+        sqlx::query("INSERT INTO outbox (draft) VALUES ($1)")
+            .bind(draft.clone())
+            .execute(&mut *write)
+            .await
+            .map_err(StoreError::database("write to the audit outbox"))?;
+    }
+    // It is heard once the transaction is committed, and not before.
+    if let Some(notify) = backend.notify_policy() {
+        sqlx::query(notify).execute(&mut *write).await.map_err(StoreError::database(ATTEMPT))?;
+    }
+    write.commit().await.map_err(StoreError::database(ATTEMPT))?;
+    Ok(version)
 }
 
 async fn apply(write: &mut Transaction<'_, Any>, change: &Change) -> Result<(), StoreError> {

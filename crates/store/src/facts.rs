@@ -12,6 +12,7 @@ use shuniu_policy::{Facts, ProjectedSchema};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
 
+use crate::open::begin;
 use crate::view::items;
 use crate::{Store, StoreError};
 
@@ -23,11 +24,16 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn policy_version(&self) -> Result<u64, StoreError> {
-        let row = sqlx::query("SELECT version FROM policy WHERE id = 1")
-            .fetch_one(&self.pool)
-            .await
-            .map_err(StoreError::database(ATTEMPT))?;
-        number(&row, 0, "policy version")
+        self.timed(ATTEMPT, async {
+            let mut held = self.held(ATTEMPT).await?;
+            let row = sqlx::query("SELECT version FROM policy WHERE id = 1")
+                .fetch_one(held.connection())
+                .await
+                .map_err(StoreError::database(ATTEMPT))?;
+            held.give_back();
+            number(&row, 0, "policy version")
+        })
+        .await
     }
 
     /// All facts, of one moment.
@@ -35,39 +41,48 @@ impl Store {
     /// # Errors
     /// When the database cannot be read, or holds what this program did not write.
     pub async fn facts(&self) -> Result<Facts, StoreError> {
-        let mut read =
-            self.pool.begin_with(self.backend.begin_read()).await.map_err(StoreError::database(ATTEMPT))?;
-        let version = rows(&mut read, "SELECT version FROM policy WHERE id = 1").await?;
+        self.timed(ATTEMPT, async {
+            let mut held = self.held(ATTEMPT).await?;
+            let mut read = begin(&mut held, self.backend.begin_read(), ATTEMPT).await?;
+            let facts = all(&mut read).await?;
+            read.commit().await.map_err(StoreError::database(ATTEMPT))?;
+            held.give_back();
+            Ok(facts)
+        })
+        .await
+    }
+}
+
+async fn all(read: &mut Transaction<'_, Any>) -> Result<Facts, StoreError> {
+        let version = rows(read, "SELECT version FROM policy WHERE id = 1").await?;
         let version = version.first().ok_or_else(|| StoreError::row("policy version", "it is missing"))?;
         let mut facts = Facts { version: number(version, 0, "policy version")?, ..Facts::default() };
-        for row in rows(&mut read, "SELECT uscc, name, division FROM organisations").await? {
+        for row in rows(read, "SELECT uscc, name, division FROM organisations").await? {
             facts.organisations.push(Organisation {
                 uscc: parsed(&row, 0, "organisation")?,
                 name: text(&row, 1)?,
                 division: parsed(&row, 2, "organisation")?,
             });
         }
-        for row in rows(&mut read, "SELECT id, organisation, name FROM systems").await? {
+        for row in rows(read, "SELECT id, organisation, name FROM systems").await? {
             facts.systems.push(System {
                 id: parsed(&row, 0, "system")?,
                 organisation: parsed(&row, 1, "system")?,
                 name: text(&row, 2)?,
             });
         }
-        let mut versions = schemas(&mut read, &mut facts).await?;
+        let mut versions = schemas(read, &mut facts).await?;
         let resources = "SELECT name, title_zh, code, provider, publishing_system, sharing, basis, key_item, subjects, \
                          row_filters, partitions, topic_id FROM resources";
-        for row in rows(&mut read, resources).await? {
+        for row in rows(read, resources).await? {
             facts.resources.push(resource(&row, &mut versions)?);
         }
-        facts.grants = grants(&mut read).await?;
-        for row in rows(&mut read, "SELECT serial FROM revoked_certificates").await? {
+        facts.grants = grants(read).await?;
+        for row in rows(read, "SELECT serial FROM revoked_certificates").await? {
             facts.revoked_certificates.push(text(&row, 0)?);
         }
-        read.commit().await.map_err(StoreError::database(ATTEMPT))?;
         Ok(facts)
     }
-}
 
 /// Source versions by resource, oldest first; projected schemas go into the facts.
 async fn schemas(

@@ -4,17 +4,23 @@
 //! row `policy` first, whose lock is the order in which writes happen. Nothing here decides who may do what.
 //!
 //! Statements use `$n` parameters, 64-bit integers (microseconds), text and bytes, which both databases take. What
-//! differs is in the two files under `sql/` and in `backend.rs`.
+//! differs is in `backend.rs`, and following the policy in `feed.rs`.
 
 mod backend;
 mod change;
+mod copy;
+mod database;
 mod error;
 mod facts;
+mod feed;
 mod log;
 mod open;
 mod view;
 
 pub use change::Change;
 pub use error::StoreError;
-pub use log::{CheckpointRow, OutboxRow};
-pub use open::Store;
+pub use copy::Copied;
+pub use database::{Database, DatabaseSettings};
+pub use feed::{PolicyFeed, PolicyState};
+pub use log::{CheckpointRow, OutboxClaim, OutboxRow};
+pub use open::{Migrated, Store};

@@ -2,7 +2,10 @@
 
 use sqlx::Row;
 
+use crate::open::{Held, begin};
 use crate::{Store, StoreError};
+
+const READ_OUTBOX: &str = "read the audit outbox";
 
 /// A draft that a transaction left for the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,20 +36,53 @@ impl Store {
     /// When the database cannot be written.
     pub async fn outbox_add(&self, draft: &str) -> Result<(), StoreError> {
         const ATTEMPT: &str = "write to the audit outbox";
-        let mut write =
-            self.pool.begin_with(self.backend.begin_write()).await.map_err(StoreError::database(ATTEMPT))?;
-        // Ids must become visible in their order, or clearing up to one would take a later-committed lower one with it:
-        // every writer of drafts holds this row's lock until it has committed.
-        sqlx::query("UPDATE policy SET version = version WHERE id = 1")
-            .execute(&mut *write)
-            .await
-            .map_err(StoreError::database(ATTEMPT))?;
-        sqlx::query("INSERT INTO outbox (draft) VALUES ($1)")
-            .bind(draft.to_owned())
-            .execute(&mut *write)
-            .await
-            .map_err(StoreError::database(ATTEMPT))?;
-        write.commit().await.map_err(StoreError::database(ATTEMPT))
+        self.timed(ATTEMPT, async {
+            let mut held = self.held(ATTEMPT).await?;
+            let mut write = begin(&mut held, self.backend.begin_write(), ATTEMPT).await?;
+            // Ids must become visible in their order, or clearing up to one would take a later-committed lower one with
+            // it: every writer of drafts holds this row's lock until it has committed.
+            sqlx::query("UPDATE policy SET version = version WHERE id = 1")
+                .execute(&mut *write)
+                .await
+                .map_err(StoreError::database(ATTEMPT))?;
+            sqlx::query("INSERT INTO outbox (draft) VALUES ($1)")
+                .bind(draft.to_owned())
+                .execute(&mut *write)
+                .await
+                .map_err(StoreError::database(ATTEMPT))?;
+            write.commit().await.map_err(StoreError::database(ATTEMPT))?;
+            held.give_back();
+            Ok(())
+        })
+        .await
+    }
+
+    /// Takes the outbox to empty it; `None` when another replica has it. What a replica that died held is free once the
+    /// database has noticed, within half a minute.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn claim_outbox(&self) -> Result<Option<OutboxClaim>, StoreError> {
+        const ATTEMPT: &str = "take the audit outbox";
+        self.timed(ATTEMPT, async {
+            let mut held = self.held(ATTEMPT).await?;
+            let claimed = match self.backend.claim_outbox() {
+                None => true,
+                // The lock is this session's: it falls when the connection does, and what `OutboxClaim::done` takes out
+                // goes over the same connection, so nobody takes out what somebody else has claimed since.
+                Some(claim) => sqlx::query(claim)
+                    .fetch_one(held.connection())
+                    .await
+                    .and_then(|row| row.try_get(0))
+                    .map_err(StoreError::database(ATTEMPT))?,
+            };
+            if claimed {
+                return Ok(Some(OutboxClaim { store: self.clone(), held }));
+            }
+            held.give_back();
+            Ok(None)
+        })
+        .await
     }
 
     /// The oldest drafts in the outbox, at most `rows_max`.
@@ -54,29 +90,13 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn outbox_next(&self, rows_max: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        const ATTEMPT: &str = "read the audit outbox";
-        let rows = sqlx::query("SELECT id, draft FROM outbox ORDER BY id LIMIT $1")
-            .bind(i64::from(rows_max))
-            .fetch_all(&self.pool)
-            .await
-            .map_err(StoreError::database(ATTEMPT))?;
-        rows.iter()
-            .map(|row| Ok(OutboxRow { id: row.try_get(0)?, draft: row.try_get(1)? }))
-            .collect::<Result<_, sqlx::Error>>()
-            .map_err(StoreError::database(ATTEMPT))
-    }
-
-    /// Takes drafts out of the outbox once they stand on the log. A crash before this writes them twice, never not.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn outbox_done(&self, up_to: i64) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM outbox WHERE id <= $1")
-            .bind(up_to)
-            .execute(&self.pool)
-            .await
-            .map(drop)
-            .map_err(StoreError::database("clear the audit outbox"))
+        self.timed(READ_OUTBOX, async {
+            let mut held = self.held(READ_OUTBOX).await?;
+            let rows = outbox_next(&mut held, rows_max).await?;
+            held.give_back();
+            Ok(rows)
+        })
+        .await
     }
 
     /// The audit log's checkpoint; `None` before the first.
@@ -85,10 +105,17 @@ impl Store {
     /// When the database cannot be read.
     pub async fn checkpoint(&self) -> Result<Option<CheckpointRow>, StoreError> {
         const ATTEMPT: &str = "read the audit checkpoint";
-        let row = sqlx::query("SELECT tree_size, next_offset, root, note FROM checkpoint WHERE id = 1")
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(StoreError::database(ATTEMPT))?;
+        let row = self
+            .timed(ATTEMPT, async {
+                let mut held = self.held(ATTEMPT).await?;
+                let row = sqlx::query("SELECT tree_size, next_offset, root, note FROM checkpoint WHERE id = 1")
+                    .fetch_optional(held.connection())
+                    .await
+                    .map_err(StoreError::database(ATTEMPT))?;
+                held.give_back();
+                Ok(row)
+            })
+            .await?;
         let Some(row) = row else { return Ok(None) };
         let size: i64 = row.try_get(0).map_err(StoreError::database(ATTEMPT))?;
         Ok(Some(CheckpointRow {
@@ -120,15 +147,78 @@ impl Store {
         } else {
             "UPDATE checkpoint SET tree_size = $1, next_offset = $2, root = $3, note = $4 WHERE id = 1 AND tree_size = $5"
         };
-        let done = sqlx::query(query)
-            .bind(size)
-            .bind(new.next_offset)
-            .bind(new.root.clone())
-            .bind(new.note.clone())
-            .bind(before)
-            .execute(&self.pool)
-            .await
-            .map_err(StoreError::database(ATTEMPT))?;
-        Ok(done.rows_affected() == 1)
+        self.timed(ATTEMPT, async {
+            let mut held = self.held(ATTEMPT).await?;
+            let done = sqlx::query(query)
+                .bind(size)
+                .bind(new.next_offset)
+                .bind(new.root.clone())
+                .bind(new.note.clone())
+                .bind(before)
+                .execute(held.connection())
+                .await
+                .map_err(StoreError::database(ATTEMPT))?;
+            held.give_back();
+            Ok(done.rows_affected() == 1)
+        })
+        .await
     }
+}
+
+/// The outbox, held by one replica at a time. Dropped without [`OutboxClaim::release`], it is free once its connection
+/// is closed.
+pub struct OutboxClaim {
+    store: Store,
+    held: Held,
+}
+
+impl OutboxClaim {
+    /// The oldest drafts, at most `rows_max`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn next(&mut self, rows_max: u32) -> Result<Vec<OutboxRow>, StoreError> {
+        self.store.timed(READ_OUTBOX, outbox_next(&mut self.held, rows_max)).await
+    }
+
+    /// Takes drafts out once they stand on the log. A crash before this writes them twice, never not.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn done(&mut self, up_to: i64) -> Result<(), StoreError> {
+        const ATTEMPT: &str = "clear the audit outbox";
+        let delete = sqlx::query("DELETE FROM outbox WHERE id <= $1").bind(up_to);
+        let connection = self.held.connection();
+        let done = async { delete.execute(connection).await.map(drop).map_err(StoreError::database(ATTEMPT)) };
+        self.store.timed(ATTEMPT, done).await
+    }
+
+    /// Leaves the outbox to whoever comes next.
+    ///
+    /// # Errors
+    /// When the database does not answer; the outbox is free then all the same, once the connection is closed.
+    pub async fn release(self) -> Result<(), StoreError> {
+        const ATTEMPT: &str = "give the audit outbox back";
+        let Self { store, mut held } = self;
+        if let Some(release) = store.backend.release_outbox() {
+            let connection = held.connection();
+            let done =
+                async { sqlx::query(release).execute(connection).await.map_err(StoreError::database(ATTEMPT)) };
+            store.timed(ATTEMPT, done).await?;
+        }
+        held.give_back();
+        Ok(())
+    }
+}
+
+async fn outbox_next(held: &mut Held, rows_max: u32) -> Result<Vec<OutboxRow>, StoreError> {
+    let rows = sqlx::query("SELECT id, draft FROM outbox ORDER BY id LIMIT $1")
+        .bind(i64::from(rows_max))
+        .fetch_all(held.connection())
+        .await
+        .map_err(StoreError::database(READ_OUTBOX))?;
+    rows.iter()
+        .map(|row| Ok(OutboxRow { id: row.try_get(0)?, draft: row.try_get(1)? }))
+        .collect::<Result<_, sqlx::Error>>()
+        .map_err(StoreError::database(READ_OUTBOX))
 }

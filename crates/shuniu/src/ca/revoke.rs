@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use shuniu_ledger::Draft;
-use shuniu_store::{Change, Store, StoreError};
+use shuniu_store::{Change, StoreError};
 
 use super::{CaError, serial_of};
+use crate::config::Config;
+use crate::directory::{self, DirectoryError};
 use crate::operator::{Operator, OperatorError};
 
 /// A certificate that was not revoked.
@@ -26,6 +28,9 @@ pub enum RevokeError {
     /// The audit entry cannot be written.
     #[error("cannot write the audit entry")]
     Entry(#[source] serde_json::Error),
+    /// The directory cannot be opened.
+    #[error("cannot open the directory")]
+    Directory(#[source] DirectoryError),
     /// The directory refused.
     #[error("cannot revoke certificate {serial}")]
     Store {
@@ -41,13 +46,13 @@ pub enum RevokeError {
 ///
 /// # Errors
 /// See [`RevokeError`].
-pub async fn revoke(data_folder: &Path, certificate: &str, reason: &str) -> Result<String, RevokeError> {
-    let operator = Operator::of(data_folder).map_err(RevokeError::Operator)?;
+pub async fn revoke(config: &Config, certificate: &str, reason: &str) -> Result<String, RevokeError> {
+    let operator = Operator::of(&config.hub.data_folder).map_err(RevokeError::Operator)?;
     let serial = serial(certificate)?;
     let draft = Draft::revoked_certificate(operator.actor(), &serial, reason);
     let draft = serde_json::to_string(&draft).map_err(RevokeError::Entry)?;
     let failed = |source| RevokeError::Store { serial: serial.clone(), source };
-    let store = Store::open_file(&data_folder.join("directory.db")).await.map_err(failed)?;
+    let store = directory::open(config).await.map_err(RevokeError::Directory)?;
     let change = Change::RevokeCertificate { serial: serial.clone(), reason: reason.to_owned() };
     let written = store.write(&[change], &[draft]).await;
     store.close().await;
@@ -81,14 +86,16 @@ mod tests {
     #[tokio::test]
     async fn a_certificate_is_revoked_by_its_file_or_number_and_the_log_hears_of_it() {
         let data = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.hub.data_folder = data.path().to_owned();
         let now = Timestamp::from_micros(1_764_000_000_000_000);
         let authority = Authority::create(&data.path().join("ca"), "test", now).unwrap();
         let issued = authority.issue_system(&SystemId::parse("bank").unwrap(), now, 10).unwrap();
-        let by_file = revoke(data.path(), issued.certificate.to_str().unwrap(), "key lost").await.unwrap();
+        let by_file = revoke(&config, issued.certificate.to_str().unwrap(), "key lost").await.unwrap();
         assert_eq!(by_file, issued.serial);
-        assert_eq!(revoke(data.path(), "00:AB:cd", "key lost").await.unwrap(), "abcd");
-        assert!(matches!(revoke(data.path(), "bank.pem", "x").await, Err(RevokeError::Unknown { .. })));
-        let store = Store::open_file(&data.path().join("directory.db")).await.unwrap();
+        assert_eq!(revoke(&config, "00:AB:cd", "key lost").await.unwrap(), "abcd");
+        assert!(matches!(revoke(&config, "bank.pem", "x").await, Err(RevokeError::Unknown { .. })));
+        let store = directory::open(&config).await.unwrap();
         assert_eq!(store.facts().await.unwrap().revoked_certificates.len(), 2);
         let entries = store.outbox_next(10).await.unwrap();
         assert_eq!(entries.len(), 2);

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use shuniu_model::SystemId;
 
+use super::place::Place;
 use super::{Failure, block_on, say};
 use crate::ca::{self, Authority, Certificate, Issued};
 use crate::clock;
+use crate::config::ConfigError;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -59,17 +61,9 @@ pub(super) enum Command {
     },
 }
 
-#[derive(Debug, Args)]
-pub(super) struct Place {
-    /// The hub's data folder; the authority is in its `ca`.
-    #[arg(long, default_value = "data")]
-    data: PathBuf,
-}
-
-impl Place {
-    fn authority(&self) -> PathBuf {
-        self.data.join("ca")
-    }
+/// The authority is in the data folder's `ca`.
+fn authority(place: &Place) -> Result<PathBuf, ConfigError> {
+    Ok(place.data()?.join("ca"))
 }
 
 #[derive(Debug, Args)]
@@ -83,17 +77,17 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
     let now = clock::system()();
     match command {
         Command::Init { place, name } => {
-            let authority = Authority::create(&place.authority(), &name, now)?;
-            say(format_args!("made {}", authority.certificate().display()));
+            let made = Authority::create(&authority(&place)?, &name, now)?;
+            say(format_args!("made {}", made.certificate().display()));
         }
         Command::IssueSystem { id, place, life } => {
-            show_issued(&Authority::open(&place.authority())?.issue_system(&id, now, life.days)?);
+            show_issued(&Authority::open(&authority(&place)?)?.issue_system(&id, now, life.days)?);
         }
         Command::IssueHub { names, addresses, place, life } => {
-            show_issued(&Authority::open(&place.authority())?.issue_hub(&names, &addresses, now, life.days)?);
+            show_issued(&Authority::open(&authority(&place)?)?.issue_hub(&names, &addresses, now, life.days)?);
         }
         Command::Revoke { certificate, reason, place } => {
-            let serial = block_on(ca::revoke(&place.data, &certificate, &reason))??;
+            let serial = block_on(ca::revoke(&place.config()?, &certificate, &reason))??;
             say(format_args!("revoked {serial}"));
         }
         Command::Show { file } => {

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use shuniu_exchange::apply::{Context, DirectoryFile};
-use shuniu_store::Store;
 
+use super::place::Place;
 use super::{Failure, block_on, say};
 use crate::clock;
 use crate::config::Config;
+use crate::directory;
 use crate::keys::Keys;
 use crate::operator::Operator;
 
@@ -18,12 +19,8 @@ pub(super) enum Command {
     Apply {
         /// The directory file.
         file: PathBuf,
-        /// The hub's configuration, for its data folder and time zone.
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
-        /// The data folder [default: the configuration's, or `data`].
-        #[arg(long, value_name = "FOLDER")]
-        data: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
         /// Show what would change, and change nothing.
         #[arg(long)]
         dry_run: bool,
@@ -35,24 +32,27 @@ pub(super) enum Command {
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     super::keep_from_others();
-    let Command::Apply { file, config, data, dry_run, time_zone } = command;
-    let hub = config.map_or_else(|| Ok(Config::default()), |path| Config::read(&path))?.hub;
-    let (data, time_zone) = (data.unwrap_or(hub.data_folder), time_zone.unwrap_or(hub.time_zone));
-    block_on(apply(&file, &data, dry_run, &time_zone))?
+    let Command::Apply { file, place, dry_run, time_zone } = command;
+    let mut config = place.config()?;
+    if let Some(time_zone) = time_zone {
+        config.hub.time_zone = time_zone;
+    }
+    block_on(apply(&file, &config, dry_run))?
 }
 
-async fn apply(file: &Path, data: &Path, dry_run: bool, time_zone: &str) -> Result<(), Failure> {
+async fn apply(file: &Path, config: &Config, dry_run: bool) -> Result<(), Failure> {
+    let (data, time_zone) = (&config.hub.data_folder, config.hub.time_zone.as_str());
     let text = std::fs::read_to_string(file)
         .map_err(|error| format!("cannot read `{}`: {error}", file.display()))?;
     let folder = file.parent().unwrap_or(Path::new("."));
-    let directory = DirectoryFile::parse(&text, |path| std::fs::read_to_string(folder.join(path)))?;
+    let wanted = DirectoryFile::parse(&text, |path| std::fs::read_to_string(folder.join(path)))?;
     std::fs::create_dir_all(data).map_err(|error| format!("cannot make `{}`: {error}", data.display()))?;
     let operator = Operator::of(data)?;
-    let store = Store::open_file(&data.join("directory.db")).await?;
+    let store = directory::open(config).await?;
     let facts = store.facts().await?;
     let keys = Keys::open(data)?;
     let now = clock::system()();
-    let changes = directory.changes(&Context { facts: &facts, keys: &keys, time_zone, now })?;
+    let changes = wanted.changes(&Context { facts: &facts, keys: &keys, time_zone, now })?;
     for line in changes.lines() {
         say(line);
     }

@@ -1,9 +1,8 @@
 //! `shuniu keys`: the hub's own secret keys.
 
-use std::path::PathBuf;
-
 use clap::Subcommand;
 
+use super::place::Place;
 use super::{Failure, say};
 use crate::keys::Keys;
 
@@ -14,15 +13,14 @@ pub(super) enum Command {
     NewMaster {
         /// The version.
         version: u32,
-        /// The hub's data folder.
-        #[arg(long, default_value = "data")]
-        data: PathBuf,
+        #[command(flatten)]
+        place: Place,
     },
 }
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
-    let Command::NewMaster { version, data } = command;
-    let made = Keys::open(&data)?.make_pseudonym_master(version)?;
+    let Command::NewMaster { version, place } = command;
+    let made = Keys::open(&place.data()?)?.make_pseudonym_master(version)?;
     say(format_args!("version {version} {}", if made { "made" } else { "is there already" }));
     Ok(())
 }

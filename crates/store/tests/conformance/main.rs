@@ -1,4 +1,5 @@
-//! What every database under the store must do, held on SQLite and, where its programs are installed, on PostgreSQL.
+//! What every database under the store must do, held on SQLite and, where its programs are installed, on PostgreSQL;
+//! and what becomes of a PostgreSQL that hangs, dies and comes back.
 
 #![expect(
     clippy::unwrap_used,
@@ -6,11 +7,24 @@
     reason = "a test that cannot go on has failed, and one that is left out says so"
 )]
 
+#[path = "../../../../tests/src/postgres.rs"]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    reason = "shared with other packages; each uses what it needs"
+)]
 mod postgres;
+mod production;
 mod rules;
+
+use sqlx::{Connection as _, Executor as _};
+
+use shuniu_store::{Database, DatabaseSettings, Store};
 
 /// A database that nobody used before.
 struct Fresh {
+    database: Database,
     url: String,
     _folder: Option<tempfile::TempDir>,
 }
@@ -18,12 +32,27 @@ struct Fresh {
 impl Fresh {
     fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}?mode=rwc", folder.path().join("directory.db").display());
-        Self { url, _folder: Some(folder) }
+        let path = folder.path().join("directory.db");
+        let (database, url) = (Database::file(&path), format!("sqlite://{}?mode=rwc", path.display()));
+        Self { database, url, _folder: Some(folder) }
     }
 
-    async fn open(&self) -> shuniu_store::Store {
-        shuniu_store::Store::open(&self.url).await.unwrap()
+    fn postgres(cluster: &postgres::Postgres, name: &str) -> Self {
+        let url = cluster.database(name);
+        let database = Database::postgres(&url, DatabaseSettings::default()).unwrap();
+        Self { database, url, _folder: None }
+    }
+
+    /// Runs a statement beside the store.
+    async fn run(&self, statement: &'static str) {
+        let mut connection = sqlx::AnyConnection::connect(&self.url).await.unwrap();
+        connection.execute(statement).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
+    async fn open(&self) -> Store {
+        Store::migrate(self.database.clone()).await.unwrap();
+        Store::open(self.database.clone()).await.unwrap()
     }
 }
 
@@ -31,7 +60,7 @@ macro_rules! conformance {
     ($($rule:ident),* $(,)?) => {
         mod on_sqlite {
             $(
-                #[tokio::test]
+                #[tokio::test(flavor = "multi_thread")]
                 async fn $rule() {
                     crate::rules::$rule(&crate::Fresh::sqlite()).await;
                 }
@@ -39,15 +68,15 @@ macro_rules! conformance {
         }
 
         // One test for all: starting a cluster takes longer than every rule together.
-        #[tokio::test]
+        #[tokio::test(flavor = "multi_thread")]
         async fn on_postgresql_every_rule_holds() {
-            let Some(cluster) = postgres::Cluster::start() else {
+            let Some(cluster) = postgres::Postgres::start() else {
                 eprintln!("left out: PostgreSQL is not installed here");
                 return;
             };
             $(
                 eprintln!("{}", stringify!($rule));
-                rules::$rule(&cluster.database(stringify!($rule))).await;
+                rules::$rule(&Fresh::postgres(&cluster, stringify!($rule))).await;
             )*
         }
     };
@@ -65,4 +94,9 @@ conformance!(
     facts_are_of_one_moment_while_others_write,
     no_draft_is_lost_between_writers_and_the_one_who_clears,
     programs_that_start_at_once_make_the_tables_once,
+    of_writers_that_read_the_same_version_one_writes,
+    writers_at_once_give_no_schema_id_twice,
+    tables_of_another_version_are_not_opened,
+    migrating_twice_changes_nothing,
+    the_feed_says_where_the_policy_is,
 );

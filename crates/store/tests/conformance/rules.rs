@@ -6,13 +6,13 @@ use shuniu_model::{
     PseudonymScope, Resource, ResourceName, Sharing, System, SystemId, Timestamp, TopicId, Treatment, View,
     ViewItem,
 };
-use shuniu_store::{Change, CheckpointRow, StoreError};
+use shuniu_store::{Change, CheckpointRow, Store, StoreError};
 
 use crate::Fresh;
 
 const USCC: &str = "11100000000013338W";
 
-fn changes() -> Vec<Change> {
+pub(crate) fn changes() -> Vec<Change> {
     let uscc = Uscc::parse(USCC).unwrap();
     let resource = Resource {
         name: ResourceName::parse("population").unwrap(),
@@ -53,7 +53,7 @@ fn schema_version(version: u32, text: &str) -> Change {
     Change::SchemaVersion { resource: ResourceName::parse("population").unwrap(), version, text: text.into() }
 }
 
-fn grant(id: &str) -> Grant {
+pub(crate) fn grant(id: &str) -> Grant {
     let item = |name: &str, treatment| ViewItem { name: ItemName::parse(name).unwrap(), treatment };
     let items = vec![
         item("id_no", Treatment::Pseudonym),
@@ -110,7 +110,9 @@ pub(crate) async fn what_is_written_is_loaded_and_the_version_grows(fresh: &Fres
     shuniu_policy::Snapshot::new(facts).unwrap();
     let outbox = again.outbox_next(10).await.unwrap();
     assert_eq!(outbox[0].draft, "{\"a\":1}");
-    again.outbox_done(outbox[0].id).await.unwrap();
+    let mut claim = again.claim_outbox().await.unwrap().unwrap();
+    claim.done(outbox[0].id).await.unwrap();
+    claim.release().await.unwrap();
     assert!(store.outbox_next(10).await.unwrap().is_empty());
 }
 
@@ -257,15 +259,17 @@ pub(crate) async fn no_draft_is_lost_between_writers_and_the_one_who_clears(fres
     };
     let clearing = async {
         let mut seen = std::collections::BTreeSet::new();
+        let mut claim = store.claim_outbox().await.unwrap().unwrap();
         while seen.len() < 2 * EACH {
-            let rows = store.outbox_next(3).await.unwrap();
+            let rows = claim.next(3).await.unwrap();
             let Some(last) = rows.last().map(|row| row.id) else {
                 tokio::task::yield_now().await;
                 continue;
             };
             seen.extend(rows.into_iter().map(|row| row.draft));
-            store.outbox_done(last).await.unwrap();
+            claim.done(last).await.unwrap();
         }
+        claim.release().await.unwrap();
     };
     let all = async { tokio::join!(directory, readings, clearing) };
     tokio::time::timeout(std::time::Duration::from_secs(60), all).await.unwrap();
@@ -275,4 +279,97 @@ pub(crate) async fn programs_that_start_at_once_make_the_tables_once(fresh: &Fre
     let (one, two, three) = tokio::join!(fresh.open(), fresh.open(), fresh.open());
     one.write(&changes(), &[]).await.unwrap();
     assert_eq!(two.facts().await.unwrap().version, three.policy_version().await.unwrap());
+}
+
+pub(crate) async fn of_writers_that_read_the_same_version_one_writes(fresh: &Fresh) {
+    const ROUNDS: usize = 20;
+    let (one, two) = (fresh.open().await, fresh.open().await);
+    let mut version = one.write(&changes(), &[]).await.unwrap();
+    for round in 0..ROUNDS {
+        let by = |who: &str| {
+            vec![Change::RevokeCertificate { serial: format!("{round:x}{who}"), reason: "lost".into() }]
+        };
+        let (of_one, of_two) = (by("a"), by("b"));
+        let drafts = ["{}".to_owned()];
+        let (first, second) = tokio::join!(
+            one.write_after(version, &of_one, &drafts),
+            two.write_after(version, &of_two, &drafts),
+        );
+        let written: Vec<u64> = [&first, &second].into_iter().filter_map(|it| it.as_ref().ok().copied()).collect();
+        assert_eq!(written, [version + 1], "{first:?} {second:?}");
+        let refused = first.err().or(second.err()).unwrap();
+        assert!(matches!(refused, StoreError::Conflict(_)), "{refused:?}");
+        version += 1;
+    }
+    assert_eq!(two.facts().await.unwrap().revoked_certificates.len(), ROUNDS);
+    assert_eq!(one.outbox_next(1_000).await.unwrap().len(), ROUNDS);
+}
+
+pub(crate) async fn writers_at_once_give_no_schema_id_twice(fresh: &Fresh) {
+    const EACH: u32 = 20;
+    let (one, two) = (fresh.open().await, fresh.open().await);
+    let second = |version: u32| Change::Projected {
+        resource: ResourceName::parse("population").unwrap(),
+        version: 1,
+        view: {
+            let scope = PseudonymScope { scope: format!("scope {version}"), master_version: 1 };
+            View::new(Vec::new(), None, scope).digest()
+        },
+        text: "{p}".into(),
+    };
+    one.write(&changes(), &[]).await.unwrap();
+    let versions = async {
+        for version in 2..2 + EACH {
+            one.write(&[schema_version(version, "{}")], &[]).await.unwrap();
+        }
+    };
+    let projected = async {
+        for version in 0..EACH {
+            two.write(&[second(version)], &[]).await.unwrap();
+        }
+    };
+    tokio::join!(versions, projected);
+    let facts = one.facts().await.unwrap();
+    let mut ids: Vec<u32> = facts.resources[0].versions.iter().map(|it| it.id).collect();
+    ids.extend(facts.projected.iter().map(|it| it.id));
+    ids.sort_unstable();
+    assert_eq!(ids, (1..=1 + 2 * EACH).collect::<Vec<_>>());
+}
+
+pub(crate) async fn tables_of_another_version_are_not_opened(fresh: &Fresh) {
+    fresh.open().await.close().await;
+    // There is one version as yet: the older one is made up.
+    fresh.run("UPDATE schema_version SET version = -1").await;
+    let error = Store::open(fresh.database.clone()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Older { found: -1, .. }), "{error:?}");
+    assert!(error.to_string().contains("run `shuniu migrate`"), "{error}");
+    fresh.run("UPDATE schema_version SET version = 99").await;
+    let error = Store::open(fresh.database.clone()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error:?}");
+    assert!(error.to_string().contains("use the newer program"), "{error}");
+    let error = Store::migrate(fresh.database.clone()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error:?}");
+}
+
+pub(crate) async fn migrating_twice_changes_nothing(fresh: &Fresh) {
+    let first = Store::migrate(fresh.database.clone()).await.unwrap();
+    assert_eq!(first.from, 0);
+    let store = fresh.open().await;
+    store.write(&changes(), &[]).await.unwrap();
+    let facts = store.facts().await.unwrap();
+    let again = Store::migrate(fresh.database.clone()).await.unwrap();
+    assert_eq!((again.from, again.to), (first.to, first.to));
+    let after = store.facts().await.unwrap();
+    assert_eq!((after.version, after.systems), (facts.version, facts.systems));
+}
+
+pub(crate) async fn the_feed_says_where_the_policy_is(fresh: &Fresh) {
+    let store = fresh.open().await;
+    let mut feed = store.policy_feed();
+    let before = feed.ask().await.unwrap();
+    let elsewhere = fresh.open().await;
+    let version = elsewhere.write(&changes(), &[]).await.unwrap();
+    let after = feed.ask().await.unwrap();
+    assert_eq!((before.version + 1, version), (version, after.version));
+    assert!(after.database_time >= before.database_time);
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::super::place::Place;
 use super::super::{Failure, block_on, say};
 use super::conditions::Conditions;
 use crate::audit;
@@ -18,14 +19,14 @@ pub(in crate::command) struct Command {
     file: PathBuf,
     #[command(flatten)]
     conditions: Conditions,
-    /// The hub's data folder.
-    #[arg(long, default_value = "data")]
-    data: PathBuf,
+    #[command(flatten)]
+    place: Place,
 }
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
-    let log = block_on(audit::open_recorded(&command.data, "export", &command.conditions.in_words()))??;
-    let search = command.conditions.search(&Keys::open(&command.data)?)?;
+    let config = command.place.config()?;
+    let log = block_on(audit::open_recorded(&config, "export", &command.conditions.in_words()))??;
+    let search = command.conditions.search(&Keys::open(&config.hub.data_folder)?)?;
     let mut out = BufWriter::new(File::create_new(&command.file)?);
     let entries = log.export(&search, &mut out)?;
     out.flush()?;

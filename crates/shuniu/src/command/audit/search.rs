@@ -1,9 +1,8 @@
 //! `shuniu audit search`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
+use super::super::place::Place;
 use super::super::{Failure, block_on, say};
 use super::conditions::Conditions;
 use super::line;
@@ -14,17 +13,17 @@ use crate::keys::Keys;
 pub(in crate::command) struct Command {
     #[command(flatten)]
     conditions: Conditions,
-    /// The hub's data folder.
-    #[arg(long, default_value = "data")]
-    data: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// Show the first so many.
     #[arg(long, default_value_t = 1_000, value_name = "N")]
     limit: usize,
 }
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
-    let log = block_on(audit::open_recorded(&command.data, "search", &command.conditions.in_words()))??;
-    let search = command.conditions.search(&Keys::open(&command.data)?)?;
+    let config = command.place.config()?;
+    let log = block_on(audit::open_recorded(&config, "search", &command.conditions.in_words()))??;
+    let search = command.conditions.search(&Keys::open(&config.hub.data_folder)?)?;
     for (shown, found) in log.search(&search).enumerate() {
         if shown == command.limit {
             say(format_args!("only the first {shown} are shown; --limit shows more"));

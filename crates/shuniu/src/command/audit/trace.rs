@@ -1,9 +1,8 @@
 //! `shuniu audit trace`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
+use super::super::place::Place;
 use super::super::{Failure, block_on, say};
 use super::{conditions, line};
 use crate::audit;
@@ -13,15 +12,15 @@ use crate::keys::Keys;
 pub(in crate::command) struct Command {
     /// Whose record: a citizen number, a social credit code, ..
     subject: String,
-    /// The hub's data folder.
-    #[arg(long, default_value = "data")]
-    data: PathBuf,
+    #[command(flatten)]
+    place: Place,
 }
 
 pub(super) fn run(command: &Command) -> Result<(), Failure> {
     // Who it is about stays out of the entry: it is personal data.
-    let log = block_on(audit::open_recorded(&command.data, "trace", "subject (one)"))??;
-    let digests = conditions::digests(&Keys::open(&command.data)?, &command.subject)?;
+    let config = command.place.config()?;
+    let log = block_on(audit::open_recorded(&config, "trace", "subject (one)"))??;
+    let digests = conditions::digests(&Keys::open(&config.hub.data_folder)?, &command.subject)?;
     let trace = log.trace(&digests)?;
     say(format_args!(
         "{} entries name the subject, at {} places on topics:",

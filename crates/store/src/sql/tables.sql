@@ -54,7 +54,7 @@ CREATE TABLE grants (
 );
 CREATE UNIQUE INDEX grants_held ON grants (system, resource) WHERE state <> 'revoked';
 CREATE TABLE revoked_certificates (serial TEXT PRIMARY KEY, reason TEXT NOT NULL);
-CREATE TABLE outbox (id BIGSERIAL PRIMARY KEY, draft TEXT NOT NULL);
+CREATE TABLE outbox (id {counter}, draft TEXT NOT NULL);
 CREATE TABLE checkpoint (
     id BIGINT PRIMARY KEY CHECK (id = 1),
     tree_size BIGINT NOT NULL,
