@@ -51,7 +51,10 @@ impl Postgres {
     /// Runs SQL in a database, as its owner would.
     pub fn sql(&self, database: &str, text: &str) {
         let port = self.port.to_string();
-        self.run("psql", &["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-q", "-d", database, "-c", text]);
+        self.run(
+            "psql",
+            &["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-q", "-d", database, "-c", text],
+        );
     }
 
     /// Lets the server speak TLS under a certificate of its own for 127.0.0.1, and nothing but TLS over a network; the
@@ -60,17 +63,27 @@ impl Postgres {
     pub fn with_tls(&self) -> PathBuf {
         let (data, port) = (self.data(), self.port.to_string());
         let (key, certificate) = (format!("{data}/server.key"), self.folder.path().join("server.pem"));
-        let made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
-        let names = ["-subj", "/CN=db", "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=CA:FALSE"];
+        let made =
+            ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+        let names = [
+            "-subj",
+            "/CN=db",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-addext",
+            "basicConstraints=CA:FALSE",
+        ];
         let files = ["-keyout", &key, "-out", certificate.to_str().unwrap()];
         self.run("/usr/bin/openssl", &[&made[..], &names[..], &files[..]].concat());
-        let hba = format!("local all all trust\nhostssl all all 127.0.0.1/32 trust\n");
+        let hba = "local all all trust\nhostssl all all 127.0.0.1/32 trust\n";
         let script = format!("printf '{hba}' > '{data}/pg_hba.conf'");
         self.run("/bin/sh", &["-c", &script]);
         let folder = self.folder.path().to_str().unwrap();
-        for setting in
-            [format!("ssl_cert_file = '{}'", certificate.display()), format!("ssl_key_file = '{key}'"), "ssl = on".into()]
-        {
+        for setting in [
+            format!("ssl_cert_file = '{}'", certificate.display()),
+            format!("ssl_key_file = '{key}'"),
+            "ssl = on".into(),
+        ] {
             let text = format!("ALTER SYSTEM SET {setting}");
             self.run("psql", &["-h", folder, "-p", &port, "-U", "postgres", "-q", "-c", &text]);
         }
@@ -122,7 +135,8 @@ impl Postgres {
     fn signal(&self, signal: &str) {
         let processes = self.processes();
         // One that ended meanwhile needs no signal.
-        let kill = Command::new("kill").arg(format!("-{signal}")).args(&processes).stderr(Stdio::null()).status();
+        let kill =
+            Command::new("kill").arg(format!("-{signal}")).args(&processes).stderr(Stdio::null()).status();
         kill.unwrap();
         if signal == "KILL" {
             for process in processes {

@@ -26,9 +26,11 @@ impl Backend {
         match self {
             // Readers beside one writer, every commit on disk before it is answered, references held, five seconds of
             // patience with another writer.
-            Self::Sqlite => "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+            Self::Sqlite => {
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
                              PRAGMA busy_timeout = 5000"
-                .to_owned(),
+                    .to_owned()
+            }
             // What a lost client holds (the row `policy`, the outbox) is free again within half a minute: its
             // transactions end, and a peer that is gone is noticed without waiting for the system's two hours.
             Self::Postgres => {

@@ -198,7 +198,10 @@ async fn copy(
     Ok(copied)
 }
 
-async fn run(write: &mut Transaction<'_, Any>, query: Query<'_, Any, AnyArguments>) -> Result<(), StoreError> {
+async fn run(
+    write: &mut Transaction<'_, Any>,
+    query: Query<'_, Any, AnyArguments>,
+) -> Result<(), StoreError> {
     query.execute(&mut **write).await.map(drop).map_err(StoreError::database(ATTEMPT))
 }
 
@@ -247,7 +250,10 @@ mod tests {
             .collect();
         let columns = |(table, columns): &(&'static str, &'static [(&'static str, Kind)])| {
             let table = (*table).to_owned();
-            columns.iter().map(move |(name, kind)| (table.clone(), (*name).to_owned(), *kind)).collect::<Vec<_>>()
+            columns
+                .iter()
+                .map(move |(name, kind)| (table.clone(), (*name).to_owned(), *kind))
+                .collect::<Vec<_>>()
         };
         let mut listed: Vec<_> = TABLES.iter().flat_map(columns).collect();
         there.sort_by(|one, other| (&one.0, &one.1).cmp(&(&other.0, &other.1)));

@@ -69,8 +69,7 @@ impl Database {
         let mut options = PgConnectOptions::from_str(url).map_err(|_| StoreError::Url { rule })?;
         let mut url = url.to_owned();
         if !is_local(&options) {
-            let checked =
-                |mode: PgSslMode| matches!(mode, PgSslMode::VerifyFull | PgSslMode::VerifyCa);
+            let checked = |mode: PgSslMode| matches!(mode, PgSslMode::VerifyFull | PgSslMode::VerifyCa);
             let said = ["sslmode=", "ssl-mode="].into_iter().any(|key| url.contains(key));
             if said && !checked(options.get_ssl_mode()) {
                 return Err(StoreError::Url {
@@ -100,7 +99,10 @@ fn is_local(options: &PgConnectOptions) -> bool {
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Database").field("backend", &self.backend).field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Database")
+            .field("backend", &self.backend)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 

@@ -35,7 +35,9 @@ pub enum StoreError {
         milliseconds: u128,
     },
     /// The server is a copy that follows another: it may be behind.
-    #[error("the database server is a standby, which may be behind: the connection string must lead to the primary")]
+    #[error(
+        "the database server is a standby, which may be behind: the connection string must lead to the primary"
+    )]
     Standby,
     /// The database has no tables yet.
     #[error("the database has no tables yet: run `shuniu migrate` once, with the hub's configuration")]

@@ -54,35 +54,35 @@ impl Store {
 }
 
 async fn all(read: &mut Transaction<'_, Any>) -> Result<Facts, StoreError> {
-        let version = rows(read, "SELECT version FROM policy WHERE id = 1").await?;
-        let version = version.first().ok_or_else(|| StoreError::row("policy version", "it is missing"))?;
-        let mut facts = Facts { version: number(version, 0, "policy version")?, ..Facts::default() };
-        for row in rows(read, "SELECT uscc, name, division FROM organisations").await? {
-            facts.organisations.push(Organisation {
-                uscc: parsed(&row, 0, "organisation")?,
-                name: text(&row, 1)?,
-                division: parsed(&row, 2, "organisation")?,
-            });
-        }
-        for row in rows(read, "SELECT id, organisation, name FROM systems").await? {
-            facts.systems.push(System {
-                id: parsed(&row, 0, "system")?,
-                organisation: parsed(&row, 1, "system")?,
-                name: text(&row, 2)?,
-            });
-        }
-        let mut versions = schemas(read, &mut facts).await?;
-        let resources = "SELECT name, title_zh, code, provider, publishing_system, sharing, basis, key_item, subjects, \
-                         row_filters, partitions, topic_id FROM resources";
-        for row in rows(read, resources).await? {
-            facts.resources.push(resource(&row, &mut versions)?);
-        }
-        facts.grants = grants(read).await?;
-        for row in rows(read, "SELECT serial FROM revoked_certificates").await? {
-            facts.revoked_certificates.push(text(&row, 0)?);
-        }
-        Ok(facts)
+    let version = rows(read, "SELECT version FROM policy WHERE id = 1").await?;
+    let version = version.first().ok_or_else(|| StoreError::row("policy version", "it is missing"))?;
+    let mut facts = Facts { version: number(version, 0, "policy version")?, ..Facts::default() };
+    for row in rows(read, "SELECT uscc, name, division FROM organisations").await? {
+        facts.organisations.push(Organisation {
+            uscc: parsed(&row, 0, "organisation")?,
+            name: text(&row, 1)?,
+            division: parsed(&row, 2, "organisation")?,
+        });
     }
+    for row in rows(read, "SELECT id, organisation, name FROM systems").await? {
+        facts.systems.push(System {
+            id: parsed(&row, 0, "system")?,
+            organisation: parsed(&row, 1, "system")?,
+            name: text(&row, 2)?,
+        });
+    }
+    let mut versions = schemas(read, &mut facts).await?;
+    let resources = "SELECT name, title_zh, code, provider, publishing_system, sharing, basis, key_item, subjects, \
+                         row_filters, partitions, topic_id FROM resources";
+    for row in rows(read, resources).await? {
+        facts.resources.push(resource(&row, &mut versions)?);
+    }
+    facts.grants = grants(read).await?;
+    for row in rows(read, "SELECT serial FROM revoked_certificates").await? {
+        facts.revoked_certificates.push(text(&row, 0)?);
+    }
+    Ok(facts)
+}
 
 /// Source versions by resource, oldest first; projected schemas go into the facts.
 async fn schemas(

@@ -18,9 +18,9 @@ mod open;
 mod view;
 
 pub use change::Change;
-pub use error::StoreError;
 pub use copy::Copied;
 pub use database::{Database, DatabaseSettings};
+pub use error::StoreError;
 pub use feed::{PolicyFeed, PolicyState};
 pub use log::{CheckpointRow, OutboxClaim, OutboxRow};
 pub use open::{Migrated, Store};

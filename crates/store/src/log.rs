@@ -108,10 +108,11 @@ impl Store {
         let row = self
             .timed(ATTEMPT, async {
                 let mut held = self.held(ATTEMPT).await?;
-                let row = sqlx::query("SELECT tree_size, next_offset, root, note FROM checkpoint WHERE id = 1")
-                    .fetch_optional(held.connection())
-                    .await
-                    .map_err(StoreError::database(ATTEMPT))?;
+                let row =
+                    sqlx::query("SELECT tree_size, next_offset, root, note FROM checkpoint WHERE id = 1")
+                        .fetch_optional(held.connection())
+                        .await
+                        .map_err(StoreError::database(ATTEMPT))?;
                 held.give_back();
                 Ok(row)
             })
@@ -189,7 +190,8 @@ impl OutboxClaim {
         const ATTEMPT: &str = "clear the audit outbox";
         let delete = sqlx::query("DELETE FROM outbox WHERE id <= $1").bind(up_to);
         let connection = self.held.connection();
-        let done = async { delete.execute(connection).await.map(drop).map_err(StoreError::database(ATTEMPT)) };
+        let done =
+            async { delete.execute(connection).await.map(drop).map_err(StoreError::database(ATTEMPT)) };
         self.store.timed(ATTEMPT, done).await
     }
 
@@ -202,8 +204,9 @@ impl OutboxClaim {
         let Self { store, mut held } = self;
         if let Some(release) = store.backend.release_outbox() {
             let connection = held.connection();
-            let done =
-                async { sqlx::query(release).execute(connection).await.map_err(StoreError::database(ATTEMPT)) };
+            let done = async {
+                sqlx::query(release).execute(connection).await.map_err(StoreError::database(ATTEMPT))
+            };
             store.timed(ATTEMPT, done).await?;
         }
         held.give_back();

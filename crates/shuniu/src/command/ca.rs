@@ -84,7 +84,9 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
             show_issued(&Authority::open(&authority(&place)?)?.issue_system(&id, now, life.days)?);
         }
         Command::IssueHub { names, addresses, place, life } => {
-            show_issued(&Authority::open(&authority(&place)?)?.issue_hub(&names, &addresses, now, life.days)?);
+            show_issued(
+                &Authority::open(&authority(&place)?)?.issue_hub(&names, &addresses, now, life.days)?,
+            );
         }
         Command::Revoke { certificate, reason, place } => {
             let serial = block_on(ca::revoke(&place.config()?, &certificate, &reason))??;

@@ -295,7 +295,8 @@ pub(crate) async fn of_writers_that_read_the_same_version_one_writes(fresh: &Fre
             one.write_after(version, &of_one, &drafts),
             two.write_after(version, &of_two, &drafts),
         );
-        let written: Vec<u64> = [&first, &second].into_iter().filter_map(|it| it.as_ref().ok().copied()).collect();
+        let written: Vec<u64> =
+            [&first, &second].into_iter().filter_map(|it| it.as_ref().ok().copied()).collect();
         assert_eq!(written, [version + 1], "{first:?} {second:?}");
         let refused = first.err().or(second.err()).unwrap();
         assert!(matches!(refused, StoreError::Conflict(_)), "{refused:?}");
