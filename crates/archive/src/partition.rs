@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use shuniu_broker::topic::{self, TopicSpec};
-use shuniu_broker::{Connection, NodeId, Upstream, UpstreamError};
+use shuniu_broker::{Connection, NodeId, Upstream, UpstreamError, connect_any};
 use shuniu_wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use shuniu_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use shuniu_wire::messages::metadata_request::MetadataRequestTopic;
@@ -52,6 +52,17 @@ pub enum PartitionError {
     Answer,
 }
 
+impl PartitionError {
+    /// Whether the topic is only not ready yet: just made, or without a leader for a moment.
+    pub(crate) fn is_unready(&self) -> bool {
+        match self {
+            Self::Refused { error } => error.is_retriable() && *error != ResponseError::KafkaStorageError,
+            Self::Upstream(UpstreamError::NoSuchNode(_)) => true,
+            Self::Upstream(_) | Self::Late { .. } | Self::Topic(_) | Self::Answer => false,
+        }
+    }
+}
+
 /// An idempotent producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Producer {
@@ -90,7 +101,7 @@ impl Partition {
             ("unclean.leader.election.enable", "false".to_owned()),
         ]);
         let spec = TopicSpec { name: AUDIT_TOPIC.to_owned(), partitions: 1, replication, settings };
-        let any = self.any_node().await?;
+        let any = connect_any(self.upstream.as_ref()).await?;
         topic::ensure(any.as_ref(), &spec).await?;
         Ok(())
     }
@@ -174,22 +185,11 @@ impl Partition {
         Ok(Fetched { records: answer.records.unwrap_or_default(), log_start: answer.log_start_offset })
     }
 
-    async fn any_node(&self) -> Result<Arc<dyn Connection>, PartitionError> {
-        let mut failure = UpstreamError::NoSuchNode(NodeId(-1));
-        for node in self.upstream.nodes().await? {
-            match self.upstream.connect(node.id).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure.into())
-    }
-
     async fn leader(&mut self) -> Result<Arc<dyn Connection>, PartitionError> {
         if let Some(connection) = &self.connection {
             return Ok(Arc::clone(connection));
         }
-        let any = self.any_node().await?;
+        let any = connect_any(self.upstream.as_ref()).await?;
         let wanted = MetadataRequestTopic::default().with_name(Some(name()));
         let request =
             MetadataRequest::default().with_topics(Some(vec![wanted])).with_allow_auto_topic_creation(false);

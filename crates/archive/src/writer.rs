@@ -25,6 +25,8 @@ const BATCH_BYTES_MAX: usize = 900_000;
 /// More entries than this are another batch.
 const BATCH_ENTRIES_MAX: usize = 10_000;
 const RETRY_FIRST: Duration = Duration::from_millis(20);
+/// For the topic to have a leader at the start.
+const READY_MAX: Duration = Duration::from_secs(30);
 const RETRY_MAX: Duration = Duration::from_millis(500);
 /// What reading back may take from the topic at once.
 const READ_BYTES_MAX: i32 = 4 << 20;
@@ -77,8 +79,16 @@ impl Writer {
     ) -> Result<Self, PartitionError> {
         let mut partition = Partition::new(upstream, options.append_max);
         partition.ensure(options.replication).await?;
-        let producer = partition.init_producer().await?;
-        let acknowledged_end = partition.end().await?;
+        let started = Instant::now();
+        let (producer, acknowledged_end) = loop {
+            match begin(&mut partition).await {
+                // A topic that was made just now has no leader for a moment.
+                Err(error) if error.is_unready() && started.elapsed() < READY_MAX => {
+                    tokio::time::sleep(RETRY_FIRST).await;
+                }
+                begun => break begun?,
+            }
+        };
         Ok(Self {
             partition,
             clock,
@@ -339,6 +349,11 @@ impl Pending {
             caller.reply.send(Ok(receipts)).ok();
         }
     }
+}
+
+async fn begin(partition: &mut Partition) -> Result<(Producer, i64), PartitionError> {
+    let producer = partition.init_producer().await?;
+    Ok((producer, partition.end().await?))
 }
 
 fn is_producer_lost(error: ResponseError) -> bool {

@@ -42,6 +42,21 @@ pub trait Connection: Send + Sync + 'static {
     fn call(&self, request: Request) -> BoxFuture<'static, Result<Response, UpstreamError>>;
 }
 
+/// A connection to any broker there is now, for what every broker answers alike: topics, leaders, producer ids.
+///
+/// # Errors
+/// When none can be reached: why the last could not.
+pub async fn connect_any(upstream: &dyn Upstream) -> Result<Arc<dyn Connection>, UpstreamError> {
+    let mut failure = UpstreamError::Unreachable { detail: "there is no broker now".to_owned() };
+    for node in upstream.nodes().await? {
+        match upstream.connect(node.id).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
 /// Why the record store gave no answer at all. Errors within an answer are Kafka's own codes.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum UpstreamError {

@@ -1,5 +1,9 @@
 //! The typed requests and responses that cross the seam between the hub and its record store.
 
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::{RequestHeader, ResponseHeader};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
+
 use crate::messages;
 
 pub use messages::ApiKey;
@@ -26,6 +30,24 @@ macro_rules! calls {
                     $(Self::$name(_) => ApiKey::$name,)*
                 }
             }
+
+            /// Writes header and body.
+            pub(crate) fn write(
+                &self,
+                out: &mut BytesMut,
+                version: i16,
+                correlation_id: i32,
+                client_id: &str,
+            ) -> Result<(), String> {
+                let header = RequestHeader::default()
+                    .with_request_api_key(self.api() as i16)
+                    .with_request_api_version(version)
+                    .with_correlation_id(correlation_id)
+                    .with_client_id(Some(StrBytes::from_string(client_id.to_owned())));
+                match self {
+                    $(Self::$name(body) => write(out, version, &header, body),)*
+                }
+            }
         }
 
         impl Response {
@@ -35,6 +57,37 @@ macro_rules! calls {
                 match self {
                     $(Self::$name(_) => ApiKey::$name,)*
                 }
+            }
+
+            /// Writes header and body.
+            pub(crate) fn write(
+                &self,
+                out: &mut BytesMut,
+                version: i16,
+                correlation_id: i32,
+            ) -> Result<(), String> {
+                let header = ResponseHeader::default().with_correlation_id(correlation_id);
+                match self {
+                    $(Self::$name(body) => write_response(out, version, &header, body),)*
+                }
+            }
+
+            /// Reads a body; `None` when the API is not in the table.
+            pub(crate) fn read(api: ApiKey, version: i16, body: &mut Bytes) -> Option<Result<Self, String>> {
+                Some(match api {
+                    $(ApiKey::$name => messages::$response::decode(body, version)
+                        .map(Self::$name)
+                        .map_err(|error| error.to_string()),)*
+                    _ => return None,
+                })
+            }
+
+            /// The version of the header of a response.
+            pub(crate) fn header_version(api: ApiKey, version: i16) -> Option<i16> {
+                Some(match api {
+                    $(ApiKey::$name => messages::$response::header_version(version),)*
+                    _ => return None,
+                })
             }
         }
 
@@ -62,6 +115,31 @@ macro_rules! calls {
             }
         )*
     };
+}
+
+fn write<T: Encodable + HeaderVersion>(
+    out: &mut BytesMut,
+    version: i16,
+    header: &RequestHeader,
+    body: &T,
+) -> Result<(), String> {
+    header.encode(out, T::header_version(version)).map_err(|error| error.to_string())?;
+    write_body(out, version, body)
+}
+
+fn write_response<T: Encodable + HeaderVersion>(
+    out: &mut BytesMut,
+    version: i16,
+    header: &ResponseHeader,
+    body: &T,
+) -> Result<(), String> {
+    header.encode(out, T::header_version(version)).map_err(|error| error.to_string())?;
+    write_body(out, version, body)
+}
+
+fn write_body<T: Encodable>(out: &mut BytesMut, version: i16, body: &T) -> Result<(), String> {
+    out.reserve(body.compute_size(version).map_err(|error| error.to_string())?);
+    body.encode(out, version).map_err(|error| error.to_string())
 }
 
 calls! {

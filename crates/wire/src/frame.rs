@@ -8,15 +8,17 @@ mod fit;
 mod guard;
 mod layout;
 mod served;
+mod spoken;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use kafka_protocol::messages::{ApiKey, ResponseHeader};
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
+use kafka_protocol::messages::ApiKey;
+use kafka_protocol::protocol::Decodable;
 
 use crate::call::{Request, Response};
 
 pub use client::{decode_response, encode_request};
 pub use served::{SERVED, Served, served};
+pub use spoken::{BrokerApis, NotSpoken, SPOKEN, api_versions_request};
 
 /// Bytes that are not a request that the hub reads.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -126,7 +128,7 @@ pub fn request_header(frame: &mut Bytes) -> Result<RequestHeader, FrameError> {
     header.client_id = client_id.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let layout = layout::of(api_key).ok_or(FrameError::NotServed { key: api_key, version: api_version })?;
     if api_version >= layout.flexible_from {
-        cursor.tagged_fields()?;
+        cursor.tagged_fields(&[], api_version)?;
     }
     let read = frame.len() - cursor.left();
     drop(frame.split_to(read));
@@ -191,55 +193,24 @@ fn read<T: Decodable>(api: &'static str, version: i16, mut body: Bytes) -> Resul
 /// When it cannot be written at all; that is a fault of the hub.
 pub fn encode_response(version: i16, correlation_id: i32, response: Response) -> Result<Bytes, EncodeError> {
     let api = response.api();
+    let response = fit::fit(response, version);
+    framed(|out| response.write(out, version, correlation_id)).map_err(|what| EncodeError {
+        api,
+        version,
+        what,
+    })
+}
+
+/// A frame: its length, and what is written behind it.
+fn framed(write: impl FnOnce(&mut BytesMut) -> Result<(), String>) -> Result<Bytes, String> {
     let mut out = BytesMut::new();
     out.put_i32(0);
-    let failed = |what: String| EncodeError { api, version, what };
-    let response = fit::fit(response, version);
-    macro_rules! write {
-        ($($name:ident),*) => {
-            match &response {
-                $(Response::$name(body) => write_response(&mut out, version, correlation_id, body),)*
-            }
-        };
-    }
-    write!(
-        Metadata,
-        Produce,
-        Fetch,
-        ListOffsets,
-        OffsetForLeaderEpoch,
-        InitProducerId,
-        FindCoordinator,
-        JoinGroup,
-        SyncGroup,
-        Heartbeat,
-        LeaveGroup,
-        OffsetCommit,
-        OffsetFetch,
-        DescribeCluster,
-        DescribeConfigs,
-        IncrementalAlterConfigs,
-        CreateTopics,
-        CreatePartitions
-    )
-    .map_err(failed)?;
-    let length = i32::try_from(out.len() - 4).map_err(|_| failed("over 2 GiB".to_owned()))?;
+    write(&mut out)?;
+    let length = i32::try_from(out.len() - 4).map_err(|_| "over 2 GiB".to_owned())?;
     if let Some(place) = out.get_mut(..4) {
         place.copy_from_slice(&length.to_be_bytes());
     }
     Ok(out.freeze())
-}
-
-fn write_response<T: Encodable + HeaderVersion>(
-    out: &mut BytesMut,
-    version: i16,
-    correlation_id: i32,
-    body: &T,
-) -> Result<(), String> {
-    let header = ResponseHeader::default().with_correlation_id(correlation_id);
-    header.encode(out, T::header_version(version)).map_err(|error| error.to_string())?;
-    out.reserve(body.compute_size(version).map_err(|error| error.to_string())?);
-    body.encode(out, version).map_err(|error| error.to_string())
 }
 
 /// The answer to ApiVersions: exactly [`SERVED`], no features. A version that is not served is answered with error 35

@@ -10,7 +10,7 @@ pub mod messages;
 
 pub use call::{ApiKey, Request, Response};
 pub use frame::{
-    EncodeError, FrameError, RequestHeader, SERVED, Served, api_versions_response, decode_request,
-    decode_response, encode_request, encode_response, frame_bytes_max, is_api_versions, request_header,
-    served,
+    BrokerApis, EncodeError, FrameError, NotSpoken, RequestHeader, SERVED, SPOKEN, Served,
+    api_versions_request, api_versions_response, decode_request, decode_response, encode_request,
+    encode_response, frame_bytes_max, is_api_versions, request_header, served,
 };

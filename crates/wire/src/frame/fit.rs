@@ -1,6 +1,7 @@
 //! Makes a response fit a version: fields that the version lacks go back to their defaults, and the one form of an
 //! answer that the version lacks becomes the other.
 
+use kafka_protocol::ResponseError;
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponsePartition, OffsetFetchResponseTopic,
 };
@@ -12,7 +13,13 @@ use crate::call::Response;
 
 pub(super) fn fit(mut response: Response, version: i16) -> Response {
     match &mut response {
-        Response::Produce(body) if version < 10 => {
+        Response::Produce(body) if version < 13 => {
+            for partition in body.responses.iter_mut().flat_map(|topic| &mut topic.partition_responses) {
+                partition.error_code = by_name(partition.error_code);
+            }
+            if version >= 10 {
+                return response;
+            }
             body.node_endpoints.clear();
             for partition in body.responses.iter_mut().flat_map(|topic| &mut topic.partition_responses) {
                 partition.current_leader = ProduceLeader::default();
@@ -76,6 +83,9 @@ fn fit_fetch(body: &mut kafka_protocol::messages::FetchResponse, version: i16) {
         body.session_id = 0;
     }
     for partition in body.responses.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        if version < 13 {
+            partition.error_code = by_name(partition.error_code);
+        }
         if version < 12 {
             partition.current_leader = Default::default();
             partition.diverging_epoch = Default::default();
@@ -84,6 +94,16 @@ fn fit_fetch(body: &mut kafka_protocol::messages::FetchResponse, version: i16) {
         if version < 11 {
             partition.preferred_read_replica = (-1).into();
         }
+    }
+}
+
+/// A client that names topics does not know what is said of their ids.
+fn by_name(error_code: i16) -> i16 {
+    match ResponseError::try_from_code(error_code) {
+        Some(ResponseError::UnknownTopicId | ResponseError::InconsistentTopicId) => {
+            ResponseError::UnknownTopicOrPartition.code()
+        }
+        _ => error_code,
     }
 }
 

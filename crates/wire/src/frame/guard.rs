@@ -21,6 +21,27 @@ pub(super) fn check(layout: &Layout, version: i16, body: &[u8]) -> Result<(), Fr
     Err(FrameError::Trailing { api: layout.name, bytes: cursor.rest.len() })
 }
 
+/// Elements of one response of a broker of the hub's own cluster. Metadata of many topics has one for each replica.
+const RESPONSE_ELEMENTS_MAX: usize = 1 << 20;
+
+/// As [`check`], for a response.
+pub(super) fn check_response(layout: &Layout, version: i16, body: &[u8]) -> Result<(), FrameError> {
+    let mut cursor = Cursor::new(layout.name, body);
+    cursor.elements_left = RESPONSE_ELEMENTS_MAX;
+    cursor.fields(layout.fields, version, version >= layout.flexible_from)?;
+    if cursor.rest.is_empty() {
+        return Ok(());
+    }
+    Err(FrameError::Trailing { api: layout.name, bytes: cursor.rest.len() })
+}
+
+/// Checks the header before a response's body, which stays unread.
+pub(super) fn check_response_header(version: i16, frame: &[u8]) -> Result<(), FrameError> {
+    let mut cursor = Cursor::new("header", frame);
+    cursor.take("correlation_id", 4)?;
+    if version >= 1 { cursor.tagged_fields(&[], 0) } else { Ok(()) }
+}
+
 /// What is left of a body.
 pub(super) struct Cursor<'a> {
     api: &'static str,
@@ -49,7 +70,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The tagged fields at the end of a flexible structure.
-    pub(super) fn tagged_fields(&mut self) -> Result<(), FrameError> {
+    pub(super) fn tagged_fields(&mut self, known: &[Field], version: i16) -> Result<(), FrameError> {
         const FIELD: &str = "tagged fields";
         let count = self.unsigned_varint(FIELD)?;
         if count > TAGGED_FIELDS_MAX {
@@ -63,16 +84,26 @@ impl<'a> Cursor<'a> {
                 return Err(FrameError::Tag { api: self.api, tag });
             }
             let size = self.unsigned_varint(FIELD)?;
-            self.sized(FIELD, i64::from(size), usize::MAX)?;
+            let before = self.rest.len();
+            match known.iter().find(|field| field.tag == Some(tag) && field.is_in(version)) {
+                // The decoder reads a field that it knows by its own lengths: they must come to the stated size.
+                Some(field) => {
+                    self.field(field, version, true)?;
+                    if usize::try_from(size).ok() != Some(before - self.rest.len()) {
+                        return Err(self.count(field.name, i64::from(size)));
+                    }
+                }
+                None => drop(self.sized(FIELD, i64::from(size), usize::MAX)?),
+            }
         }
         Ok(())
     }
 
     fn fields(&mut self, fields: &[Field], version: i16, flexible: bool) -> Result<(), FrameError> {
-        for field in fields.iter().filter(|field| (field.from..=field.to).contains(&version)) {
+        for field in fields.iter().filter(|field| field.tag.is_none() && field.is_in(version)) {
             self.field(field, version, flexible)?;
         }
-        if flexible { self.tagged_fields() } else { Ok(()) }
+        if flexible { self.tagged_fields(fields, version) } else { Ok(()) }
     }
 
     fn field(&mut self, field: &Field, version: i16, flexible: bool) -> Result<(), FrameError> {
@@ -93,6 +124,7 @@ impl<'a> Cursor<'a> {
                 self.length_allowed(name, length, nullable)?;
                 self.sized(name, length, usize::MAX).map(drop)
             }
+            Kind::Struct(fields) => self.fields(fields, version, flexible),
             Kind::Array { nullable, of } => {
                 let count = self.array_length(name, flexible)?;
                 self.length_allowed(name, count, nullable)?;
@@ -102,8 +134,8 @@ impl<'a> Cursor<'a> {
                     match of {
                         super::layout::Element::Fixed(bytes) => drop(self.take(name, bytes)?),
                         super::layout::Element::String => {
-                            let element =
-                                Field { name, from: 0, to: i16::MAX, kind: Kind::String { nullable: false } };
+                            let kind = Kind::String { nullable: false };
+                            let element = Field { name, from: 0, to: i16::MAX, kind, tag: None };
                             self.field(&element, version, flexible)?;
                         }
                         super::layout::Element::Struct(fields) => self.fields(fields, version, flexible)?,

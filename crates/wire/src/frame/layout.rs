@@ -1,8 +1,12 @@
-//! How request bodies are laid out, version by version: Kafka's message definitions, as far as lengths go.
+//! How bodies are laid out, version by version: Kafka's message definitions, as far as lengths go.
+
+mod responses;
 
 use kafka_protocol::messages::ApiKey;
 
-/// A request body.
+pub(super) use responses::of_response;
+
+/// A body.
 pub(super) struct Layout {
     pub(super) name: &'static str,
     /// The first version with compact lengths and tagged fields.
@@ -20,6 +24,14 @@ pub(super) struct Field {
     pub(super) from: i16,
     pub(super) to: i16,
     pub(super) kind: Kind,
+    /// Its number, if it is a tagged field that the decoder knows.
+    pub(super) tag: Option<u32>,
+}
+
+impl Field {
+    pub(super) fn is_in(&self, version: i16) -> bool {
+        (self.from..=self.to).contains(&version)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -37,6 +49,8 @@ pub(super) enum Kind {
         nullable: bool,
         of: Element,
     },
+    /// One structure. Of tagged fields only.
+    Struct(&'static [Field]),
 }
 
 #[derive(Clone, Copy)]
@@ -61,12 +75,13 @@ impl Element {
             Self::Struct(fields) => {
                 let own: usize = fields
                     .iter()
-                    .filter(|field| (field.from..=field.to).contains(&version))
+                    .filter(|field| field.tag.is_none() && field.is_in(version))
                     .map(|field| match field.kind {
                         Kind::Fixed(bytes) => bytes,
                         _ if flexible => 1,
                         Kind::String { .. } => 2,
                         Kind::Bytes { .. } | Kind::Array { .. } => 4,
+                        Kind::Struct(_) => 0,
                     })
                     .sum();
                 own + usize::from(flexible)
@@ -97,7 +112,12 @@ const fn structs_or_null(fields: &'static [Field]) -> Kind {
 }
 
 const fn field(name: &'static str, from: i16, to: i16, kind: Kind) -> Field {
-    Field { name, from, to, kind }
+    Field { name, from, to, kind, tag: None }
+}
+
+/// A tagged field.
+const fn tagged(name: &'static str, tag: u32, from: i16, to: i16, kind: Kind) -> Field {
+    Field { name, from, to, kind, tag: Some(tag) }
 }
 
 /// The layout of an API that is served.

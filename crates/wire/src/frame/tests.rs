@@ -285,6 +285,45 @@ fn p10_a_body_of_tiny_elements_is_refused_by_their_number() {
 }
 
 #[test]
+fn an_answer_that_claims_more_than_it_holds_is_refused_before_memory_is_taken() {
+    // A Fetch answer, version 17: header, throttle time, error, session, and a count of topics of 2^31.
+    let mut frame = vec![0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    frame.extend([0xff, 0xff, 0xff, 0xff, 0x07]);
+    let refused = decode_response(ApiKey::Fetch, 17, Bytes::from(frame)).unwrap_err();
+    assert!(matches!(refused, FrameError::Count { field: "responses", .. }), "{refused}");
+    // A tagged field that is longer than it says.
+    let endpoint = m::fetch_response::NodeEndpoint::default().with_host(text("kafka-1"));
+    let answer = m::FetchResponse::default().with_node_endpoints(vec![endpoint]);
+    let frame = encode_response(17, 9, answer.into()).unwrap().slice(4..);
+    decode_response(ApiKey::Fetch, 17, frame.clone()).unwrap();
+    let mut longer = frame.to_vec();
+    // Its size stands before its 19 bytes: a count, and the endpoint.
+    let size = longer.len() - 20;
+    assert_eq!(longer[size], 19);
+    longer[size] = 18;
+    assert!(decode_response(ApiKey::Fetch, 17, Bytes::from(longer)).is_err());
+}
+
+#[test]
+fn a_broker_is_asked_in_the_highest_version_that_both_sides_know() {
+    let mut frame = vec![0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+    frame.extend([0, 1, 0, 4, 0, 17, 0, 0, 0, 0, 0, 11]);
+    let (_, apis) = BrokerApis::read(Bytes::from(frame)).unwrap();
+    let named = m::fetch_request::FetchTopic::default().with_topic(m::TopicName(text("t")));
+    let by_id = named.clone().with_topic_id(uuid::Uuid::from_bytes([1; 16]));
+    let fetch = |topic| m::FetchRequest::default().with_topics(vec![topic]).with_session_id(7).into();
+    let (version, request) = apis.fit(fetch(by_id)).unwrap();
+    assert_eq!(version, 17);
+    assert!(
+        matches!(request, Request::Fetch(request) if (request.session_id, request.session_epoch) == (0, -1))
+    );
+    assert_eq!(apis.fit(fetch(named)).unwrap().0, 12);
+    assert_eq!(apis.fit(m::ProduceRequest::default().into()).unwrap().0, 11);
+    assert!(apis.fit(m::HeartbeatRequest::default().into()).is_err());
+    assert!(BrokerApis::read(Bytes::from_static(&[0, 0, 0, 0, 0, 0, 0x7f, 0, 0, 0])).is_err());
+}
+
+#[test]
 fn what_is_not_in_the_table_is_refused() {
     for key in -5..120_i16 {
         for version in -2..30_i16 {

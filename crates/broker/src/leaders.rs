@@ -1,0 +1,223 @@
+//! The hub's own reading of a topic: each partition is asked of the broker that leads it, and followed when that moves.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use shuniu_wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use shuniu_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use shuniu_wire::messages::metadata_request::MetadataRequestTopic;
+use shuniu_wire::messages::{
+    FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
+    ResponseError, StrBytes, TopicName,
+};
+use shuniu_wire::{Request, Response};
+use tokio::time::Instant;
+
+use crate::upstream::{Connection, NodeId, Upstream, UpstreamError, connect_any};
+
+/// The first offset that is there, for [`Leaders::offset`].
+pub const EARLIEST: i64 = -2;
+/// The offset after the last record, for [`Leaders::offset`].
+pub const LATEST: i64 = -1;
+
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Why a partition gave no good answer.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaderError {
+    /// No broker gave an answer.
+    #[error("cannot {asked} of {topic} partition {partition}")]
+    Upstream {
+        /// What was asked.
+        asked: &'static str,
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// Why.
+        #[source]
+        source: UpstreamError,
+    },
+    /// Its leader, or the broker that was asked for it, refused.
+    #[error("cannot {asked} of {topic} partition {partition}: {error}")]
+    Refused {
+        /// What was asked.
+        asked: &'static str,
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// Kafka's error.
+        error: ResponseError,
+    },
+    /// The answer was none to the question.
+    #[error("the record store's answer about {topic} partition {partition} is not one")]
+    Answer {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+    },
+}
+
+/// Connections to the leaders of partitions.
+pub struct Leaders {
+    upstream: Arc<dyn Upstream>,
+    connections: HashMap<NodeId, Arc<dyn Connection>>,
+    leaders: HashMap<(String, i32), NodeId>,
+    patience: Duration,
+}
+
+/// What one attempt came to.
+enum Failure {
+    Upstream(UpstreamError),
+    Refused(i16),
+    Answer,
+}
+
+impl Leaders {
+    /// Asks again for at most `patience` while a leader is unknown, moves or cannot be reached.
+    #[must_use]
+    pub fn new(upstream: Arc<dyn Upstream>, patience: Duration) -> Self {
+        Self { upstream, connections: HashMap::new(), leaders: HashMap::new(), patience }
+    }
+
+    /// The offset at a time, [`EARLIEST`] or [`LATEST`].
+    ///
+    /// # Errors
+    /// See [`LeaderError`].
+    pub async fn offset(&mut self, topic: &str, partition: i32, time: i64) -> Result<i64, LeaderError> {
+        let wanted = ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(time);
+        let named = ListOffsetsTopic::default().with_name(name(topic)).with_partitions(vec![wanted]);
+        let request = ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![named]);
+        let read = |response: ListOffsetsResponse| {
+            let answer = response.topics.into_iter().flat_map(|topic| topic.partitions).next();
+            answer.map(|answer| (answer.error_code, answer.offset))
+        };
+        self.ask("list offsets", topic, partition, &request.into(), read).await
+    }
+
+    /// Whole batches from `offset` on, as far as they are there now.
+    ///
+    /// # Errors
+    /// See [`LeaderError`].
+    pub async fn fetch(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        bytes_max: i32,
+    ) -> Result<Bytes, LeaderError> {
+        let wanted = FetchPartition::default()
+            .with_partition(partition)
+            .with_fetch_offset(offset)
+            .with_partition_max_bytes(bytes_max);
+        let named = FetchTopic::default().with_topic(name(topic)).with_partitions(vec![wanted]);
+        let request = FetchRequest::default().with_max_bytes(bytes_max).with_topics(vec![named]);
+        let read = |response: FetchResponse| {
+            if response.error_code != 0 {
+                return Some((response.error_code, Bytes::new()));
+            }
+            let answer = response.responses.into_iter().flat_map(|topic| topic.partitions).next();
+            answer.map(|answer| (answer.error_code, answer.records.unwrap_or_default()))
+        };
+        self.ask("fetch", topic, partition, &request.into(), read).await
+    }
+
+    async fn ask<A, T>(
+        &mut self,
+        asked: &'static str,
+        topic: &str,
+        partition: i32,
+        request: &Request,
+        read: impl Fn(A) -> Option<(i16, T)>,
+    ) -> Result<T, LeaderError>
+    where
+        A: TryFrom<Response, Error = Response>,
+    {
+        let started = Instant::now();
+        loop {
+            let failure = match self.attempt(topic, partition, request, &read).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            // Whatever it was, it may be another's to lead by now.
+            self.connections.clear();
+            self.leaders.clear();
+            let topic = topic.to_owned();
+            let (passing, error) = match failure {
+                Failure::Upstream(source) => {
+                    let passing =
+                        matches!(source, UpstreamError::Unreachable { .. } | UpstreamError::NoSuchNode(_));
+                    (passing, LeaderError::Upstream { asked, topic, partition, source })
+                }
+                Failure::Refused(code) => {
+                    let error =
+                        ResponseError::try_from_code(code).unwrap_or(ResponseError::UnknownServerError);
+                    (error.is_retriable(), LeaderError::Refused { asked, topic, partition, error })
+                }
+                Failure::Answer => (false, LeaderError::Answer { topic, partition }),
+            };
+            if !passing || started.elapsed() >= self.patience {
+                return Err(error);
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn attempt<A, T>(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        request: &Request,
+        read: &impl Fn(A) -> Option<(i16, T)>,
+    ) -> Result<T, Failure>
+    where
+        A: TryFrom<Response, Error = Response>,
+    {
+        let leader = self.leader(topic, partition).await?;
+        let connection = match self.connections.get(&leader) {
+            Some(connection) => Arc::clone(connection),
+            None => {
+                let connection = self.upstream.connect(leader).await.map_err(Failure::Upstream)?;
+                self.connections.insert(leader, Arc::clone(&connection));
+                connection
+            }
+        };
+        let response = connection.call(request.clone()).await.map_err(Failure::Upstream)?;
+        let response = A::try_from(response).map_err(|_| Failure::Answer)?;
+        match read(response).ok_or(Failure::Answer)? {
+            (0, answer) => Ok(answer),
+            (code, _) => Err(Failure::Refused(code)),
+        }
+    }
+
+    async fn leader(&mut self, topic: &str, partition: i32) -> Result<NodeId, Failure> {
+        if let Some(leader) = self.leaders.get(&(topic.to_owned(), partition)) {
+            return Ok(*leader);
+        }
+        let any = connect_any(self.upstream.as_ref()).await.map_err(Failure::Upstream)?;
+        let wanted = MetadataRequestTopic::default().with_name(Some(name(topic)));
+        let request =
+            MetadataRequest::default().with_topics(Some(vec![wanted])).with_allow_auto_topic_creation(false);
+        let response = any.call(request.into()).await.map_err(Failure::Upstream)?;
+        let response = MetadataResponse::try_from(response).map_err(|_| Failure::Answer)?;
+        let found = response.topics.into_iter().next().ok_or(Failure::Answer)?;
+        if found.error_code != 0 {
+            return Err(Failure::Refused(found.error_code));
+        }
+        for known in found.partitions {
+            if known.leader_id.0 >= 0 {
+                self.leaders.insert((topic.to_owned(), known.partition_index), NodeId(known.leader_id.0));
+            }
+        }
+        let leader = self.leaders.get(&(topic.to_owned(), partition)).copied();
+        leader.ok_or(Failure::Refused(ResponseError::LeaderNotAvailable.code()))
+    }
+}
+
+fn name(topic: &str) -> TopicName {
+    TopicName(StrBytes::from_string(topic.to_owned()))
+}
