@@ -6,10 +6,11 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-use shuniu_ledger::Tile;
 use shuniu_ledger::note::NoteVerifier;
-use shuniu_ledger::tile::{TileKind, TileName, leaves};
+use shuniu_ledger::tile::{TILE_WIDTH, TileKind, TileName, leaves};
+use shuniu_ledger::{LEAF_BYTES_MAX, Tile};
 
+use crate::bounded::{CHECKPOINT_BYTES_MAX, read_bounded, read_text_bounded};
 use crate::tiles::{TileError, Tiles};
 
 /// Files that are synced at once: the file system writes their journal entries together.
@@ -49,7 +50,7 @@ impl TileFolder {
     /// When it is there and cannot be read.
     pub fn checkpoint(&self) -> Result<Option<String>, TileError> {
         let path = self.root.join("checkpoint");
-        match fs::read_to_string(&path) {
+        match read_text_bounded(&path, CHECKPOINT_BYTES_MAX) {
             Ok(note) => Ok(Some(note)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(io_error("read", &path)(error)),
@@ -94,14 +95,21 @@ impl TileFolder {
 impl Tiles for TileFolder {
     fn read(&self, tile: TileName) -> Result<Vec<u8>, TileError> {
         let path = self.path_of(tile);
-        match fs::read(&path) {
+        match read_bounded(&path, bytes_max(tile)) {
             Ok(bytes) => return Ok(bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(io_error("read", &path)(error)),
         }
         // A partial tile goes when the full one is there: it is the full one's beginning.
-        let full = if tile.is_full() { None } else { fs::read(self.path_of(tile.full())).ok() };
-        let bytes = full.ok_or(TileError::Missing { tile })?;
+        if tile.is_full() {
+            return Err(TileError::Missing { tile });
+        }
+        let path = self.path_of(tile.full());
+        let bytes = match read_bounded(&path, bytes_max(tile.full())) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(TileError::Missing { tile }),
+            Err(error) => return Err(io_error("read", &path)(error)),
+        };
         let width = usize::from(tile.width());
         let length = match tile.kind() {
             TileKind::Hashes(_) => width * 32,
@@ -166,6 +174,16 @@ impl Tiles for TileFolder {
     }
 }
 
+/// How long a tile of that name may be.
+fn bytes_max(tile: TileName) -> u64 {
+    let each = match tile.kind() {
+        TileKind::Hashes(_) => 32,
+        // Each leaf stands behind its length.
+        TileKind::Entries => LEAF_BYTES_MAX as u64 + 2,
+    };
+    u64::from(TILE_WIDTH) * each
+}
+
 /// The tree size that a checkpoint states, unverified.
 fn size_of(note: &str) -> Option<u64> {
     note.lines().nth(1)?.parse().ok()
@@ -202,7 +220,14 @@ fn sync_folder(folder: &Path) -> Result<(), TileError> {
 }
 
 fn same_content(tile: &Tile, path: &Path) -> Result<(), TileError> {
-    let held = fs::read(path).map_err(io_error("read", path))?;
+    let held = match read_bounded(path, bytes_max(tile.name)) {
+        Ok(held) => held,
+        // Whatever it begins with, it is not what the topic gives.
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            return Err(TileError::Different { tile: tile.name, at: tile.bytes.len() });
+        }
+        Err(error) => return Err(io_error("read", path)(error)),
+    };
     if held == tile.bytes {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 //!
 //! Architecture invariant: what is in the tiles is a function of the topic; nothing here decides what an entry says.
 
+mod bounded;
 mod checkpoints;
 mod folder;
 mod log;
@@ -18,6 +19,7 @@ mod trace;
 mod verify;
 mod writer;
 
+pub use bounded::{CHECKPOINT_BYTES_MAX, KEY_BYTES_MAX, read_bounded, read_text_bounded};
 pub use checkpoints::{CheckpointFailure, CheckpointRow, Checkpoints, MemoryCheckpoints};
 pub use folder::TileFolder;
 pub use log::{AuditLog, AuditOptions, AuditStart, AuditUnavailable, Receipt};

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use shuniu_archive::{LogReader, TileFolder, VerifyError};
+use shuniu_archive::{
+    CHECKPOINT_BYTES_MAX, KEY_BYTES_MAX, LogReader, TileFolder, VerifyError, read_text_bounded,
+};
 use shuniu_ledger::Draft;
 use shuniu_ledger::note::{KeyError, NoteVerifier};
 use shuniu_store::StoreError;
@@ -31,6 +33,15 @@ pub enum AuditError {
         /// Why.
         #[source]
         source: KeyError,
+    },
+    /// The earlier checkpoint cannot be read.
+    #[error("cannot read the earlier checkpoint `{path}`")]
+    Earlier {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
     },
     /// The log does not hold.
     #[error("cannot read the log in `{folder}`")]
@@ -62,11 +73,20 @@ pub enum AuditError {
 /// See [`AuditError`].
 pub fn open(folder: &Path, key: Option<&Path>) -> Result<LogReader, AuditError> {
     let path = key.map_or_else(|| folder.join("audit.pub"), Path::to_owned);
-    let text = std::fs::read_to_string(&path)
+    let text = read_text_bounded(&path, KEY_BYTES_MAX)
         .map_err(|source| AuditError::KeyFile { path: path.clone(), source })?;
     let key = NoteVerifier::parse(text.trim()).map_err(|source| AuditError::Key { path, source })?;
     LogReader::open(TileFolder::open(folder), key)
         .map_err(|source| AuditError::Log { folder: folder.to_owned(), source: Box::new(source) })
+}
+
+/// A checkpoint that an auditor has kept.
+///
+/// # Errors
+/// When its file cannot be read.
+pub fn earlier(path: &Path) -> Result<String, AuditError> {
+    read_text_bounded(path, CHECKPOINT_BYTES_MAX)
+        .map_err(|source| AuditError::Earlier { path: path.to_owned(), source })
 }
 
 /// Opens the log of a data folder to be read by its owner. That it is read, by whom and for what is written down
@@ -89,6 +109,19 @@ pub async fn open_recorded(config: &Config, command: &str, query: &str) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_or_checkpoint_without_end_or_that_is_no_file_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = folder.path().join("audit.pub");
+        std::fs::File::create(&long).unwrap().set_len(1 << 40).unwrap();
+        let causes = |error: &dyn std::error::Error| format!("{error}: {}", error.source().unwrap());
+        let key = causes(&open(folder.path(), None).unwrap_err());
+        assert!(key.contains("audit.pub") && key.contains("more than the 4096 bytes"), "{key}");
+        assert!(causes(&earlier(&long).unwrap_err()).contains("more than the 65536 bytes"));
+        let no_file = causes(&earlier(folder.path()).unwrap_err());
+        assert!(no_file.contains("cannot read the earlier checkpoint") && no_file.contains("not a file"));
+    }
 
     #[tokio::test]
     async fn a_reading_is_written_down_before_anything_is_read() {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shuniu_archive::{
-    Checkpoints, LogReader, MemoryCheckpoints, Search, TileFolder, Tiles, VerifyError, Which,
+    Checkpoints, LogReader, MemoryCheckpoints, Search, TileError, TileFolder, Tiles, VerifyError, Which,
 };
 use shuniu_ledger::tile::leaves;
 use shuniu_ledger::{
@@ -87,6 +87,33 @@ async fn p5_a_whole_log_is_verified_from_its_tiles_and_key() {
     assert_eq!(done, [256, 512, 600]);
     let (first, last) = verified.times.unwrap();
     assert!(first <= last);
+}
+
+#[tokio::test]
+async fn files_of_the_folder_that_have_no_end_are_not_read() {
+    let (_world, path) = log_of(notes(600)).await;
+    for name in ["tile/0/000", "tile/0/002.p/88", "tile/entries/000", "tile/entries/002.p/88", "checkpoint"] {
+        let file = path.join(name);
+        let whole = std::fs::read(&file).unwrap();
+        // As long as a file can be, without a block on the disk.
+        std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(1 << 40).unwrap();
+        let error = verify(&path).unwrap_err();
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        assert!(text.contains(name) && text.contains("more than the"), "{name}: {text}");
+        std::fs::remove_file(&file).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+        let error = verify(&path).unwrap_err();
+        let VerifyError::Tile(TileError::Io { source, .. }) = &error else { panic!("{name}: {error}") };
+        assert_eq!(source.to_string(), "it is not a file", "{name}");
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(&file, whole).unwrap();
+    }
+    verify(&path).unwrap();
 }
 
 #[tokio::test]

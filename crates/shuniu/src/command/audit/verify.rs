@@ -40,7 +40,7 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
         say(format_args!("key         {} (the one beside the tiles; --key names your own)", log.key()));
     }
     if let Some(path) = &command.since {
-        let earlier = log.verify_growth(&std::fs::read_to_string(path)?)?;
+        let earlier = log.verify_growth(&audit::earlier(path)?)?;
         say(format_args!(
             "growth      the log of {} entries begins with the earlier {}",
             figure(log.checkpoint().size),
