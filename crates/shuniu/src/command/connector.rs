@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{Failure, say};
-use crate::clock;
+use crate::{clock, log_line};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -34,7 +34,7 @@ pub(super) enum Command {
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     let Command::Run { file, once, confirm, report, log } = command;
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(log).with_ansi(false).init();
+    log_line::start(log);
     let connector = Connector::load(&file)?;
     let options = RunOptions { confirm, once, progress: true, clock: clock::system() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -8,7 +8,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::Failure;
 use crate::config::Config;
-use crate::{clock, serve};
+use crate::{clock, log_line, serve};
 
 #[derive(Debug, Args)]
 pub(super) struct Command {
@@ -23,11 +23,7 @@ pub(super) struct Command {
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     super::keep_from_others();
     let config = command.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(command.log)
-        .with_ansi(false)
-        .init();
+    log_line::start(command.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let (mut terminate, mut interrupt) =

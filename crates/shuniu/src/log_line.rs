@@ -1,0 +1,102 @@
+//! The log's lines: one event is one line, whatever it tells of clients.
+
+use std::io::{self, Write};
+
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Starts logging to standard error.
+pub(crate) fn start(level: LevelFilter) {
+    tracing_subscriber::fmt().with_writer(Lines(io::stderr)).with_max_level(level).with_ansi(false).init();
+}
+
+/// Writers of events, each as one line: a control character within it is written as its escape. Header names, topics,
+/// group ids, client ids and paths come from clients, and one with a line feed must not write a line of its own.
+struct Lines<M>(M);
+
+struct Line<W>(W);
+
+impl<'a, M, W> MakeWriter<'a> for Lines<M>
+where
+    M: Fn() -> W + 'a,
+    W: Write,
+{
+    type Writer = Line<W>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Line((self.0)())
+    }
+}
+
+impl<W: Write> Write for Line<W> {
+    /// An event comes whole, with the line feed that ends it.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = event.strip_suffix(b"\n").unwrap_or(event);
+        if text.iter().any(u8::is_ascii_control) || text.contains(&C1_LEAD) {
+            self.0.write_all(escaped(text).as_bytes())?;
+            self.0.write_all(event.get(text.len()..).unwrap_or_default())?;
+        } else {
+            self.0.write_all(event)?;
+        }
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// The first byte of U+0080 to U+00BF in UTF-8, among them terminals' other control characters.
+const C1_LEAD: u8 = 0xc2;
+
+fn escaped(text: &[u8]) -> String {
+    let mut line = String::with_capacity(text.len() + 16);
+    for character in String::from_utf8_lossy(text).chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_client_says_begins_no_line_of_the_log() {
+        let written = Written::default();
+        let out = written.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_writer(Lines(move || out.clone())).with_ansi(false).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let said = "x\n2026-01-01 ERROR all is lost\r\u{1b}[2J\u{9b}2J";
+            tracing::info!(topic = said, shown = %said, "a client said {said}");
+            tracing::info!("文 é");
+        });
+        let bytes = written.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let log = String::from_utf8(bytes).unwrap();
+        assert_eq!(log.lines().count(), 2, "{log}");
+        assert_eq!(log.chars().filter(|character| character.is_control()).count(), 2, "{log:?}");
+        assert!(log.contains("a client said x\\n2026-01-01 ERROR all is lost\\r"), "{log}");
+        assert!(log.ends_with("文 é\n"), "{log}");
+    }
+}
