@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use shuniu_ledger::{SubjectKey, SubjectMac};
-use shuniu_model::Resource;
+use shuniu_model::{Resource, Timestamp};
 use shuniu_policy::PublishPermit;
 use shuniu_schema::{Checked, Checker, frame};
 use shuniu_wire::batch::{Batch, BatchError, Record, batches};
@@ -17,6 +17,12 @@ use crate::publish::RECORD_ERRORS_MAX;
 
 /// Kafka itself bounds keys only by the batch; a key is a number or an identifier here.
 const KEY_BYTES_MAX: usize = 1_024;
+
+/// How far a record's time may be ahead of the hub's clock: Kafka's own default from 4.0 on
+/// (`message.timestamp.after.max.ms`). A record from further ahead would be found last by every search by time.
+const AHEAD_MS_MAX: i64 = 3_600_000;
+/// The time of a record without one.
+const NO_TIMESTAMP: i64 = -1;
 
 /// Checks incoming batches of one resource.
 pub(crate) struct Inspector {
@@ -117,14 +123,18 @@ impl Inspector {
         Self { resource: Arc::clone(resource), checkers, decompressed_bytes_max, scratches }
     }
 
-    /// Reads every record of a producer's batch. The permit is the proof that the caller may publish.
+    /// Reads every record of a producer's batch, which arrives `now`. The permit is the proof that the caller may publish.
     pub(crate) fn inspect(
         &self,
         _permit: &PublishPermit,
         key: &SubjectKey,
         records: &Bytes,
+        now: Timestamp,
     ) -> Result<Accepted, Refusal> {
         let batch = Batch::of_producer(records)?;
+        // The record store searches by the latest time that the batch itself states.
+        check_time(batch.header().max_timestamp, now)
+            .map_err(|what| Refusal::whole("batch-malformed", format!("the batch's latest time {what}")))?;
         let mut accepted = Accepted {
             records: batch.header().records_count,
             bytes: u64::try_from(records.len()).unwrap_or(u64::MAX),
@@ -140,7 +150,10 @@ impl Inspector {
                 if record.offset - batch.header().base_offset != i64::from(index) {
                     return Err(BatchError::Record { index, what: "its offset is out of turn" });
                 }
-                if let Err(message) = self.record(&record, index, key, &mut checked, &mut accepted) {
+                let held = check_time(record.timestamp, now)
+                    .map_err(|what| format!("its time {what}"))
+                    .and_then(|()| self.record(&record, index, key, &mut checked, &mut accepted));
+                if let Err(message) = held {
                     broken.push(RecordRefusal { index, message });
                     if broken.len() == RECORD_ERRORS_MAX {
                         break;
@@ -254,7 +267,9 @@ impl Inspector {
         let mut seen = 0_u32;
         for header in record.headers.iter() {
             let Some(place) = ALLOWED.iter().position(|allowed| *allowed == header.name) else {
-                let name: String = String::from_utf8_lossy(header.name).chars().take(40).collect();
+                // The message goes into logs: a line feed in the name must not begin a line there.
+                let name = String::from_utf8_lossy(header.name);
+                let name: String = name.chars().take(40).flat_map(char::escape_debug).collect();
                 return Err(format!(
                     "header `{name}` is not allowed: source-time, batch, correction, traceparent and before are"
                 ));
@@ -301,5 +316,16 @@ impl Inspector {
             return Err(format!("the record's key is not its item `{}`", self.resource.key));
         }
         Ok(id)
+    }
+}
+
+/// Whether a record may be of that time, in milliseconds.
+fn check_time(timestamp_ms: i64, now: Timestamp) -> Result<(), &'static str> {
+    if timestamp_ms > now.as_millis().saturating_add(AHEAD_MS_MAX) {
+        Err("is more than an hour ahead of the hub's clock")
+    } else if timestamp_ms < 0 && timestamp_ms != NO_TIMESTAMP {
+        Err("is before 1970")
+    } else {
+        Ok(())
     }
 }

@@ -11,8 +11,6 @@ use shuniu_wire::messages::{
 };
 
 use crate::access::{Access, TopicRef};
-use crate::caller::Caller;
-use crate::hub::Hub;
 
 /// Kafka's resource type of a topic in DescribeConfigs.
 const RESOURCE_TOPIC: i8 = 2;
@@ -24,10 +22,8 @@ const READABLE: [&str; 4] =
 /// Splits a Metadata request: what goes upstream, and the answers for topics that the caller may not see.
 ///
 /// A topic that does not exist and one that is not granted get the same answer. Clients ask here first and mostly
-/// give up then, so this is where the log learns that they were refused, and why.
+/// give up then, so this is where the log mostly learns that they were refused, and why.
 pub(crate) fn visible(
-    hub: &Hub,
-    caller: &Caller,
     access: &Access,
     request: &MetadataRequest,
 ) -> (MetadataRequest, Vec<MetadataResponseTopic>) {
@@ -41,9 +37,6 @@ pub(crate) fn visible(
                 if let Some(name) = access.visible(&named) {
                     names.insert(name);
                     continue;
-                }
-                if let Err(denial) = access.read(&named) {
-                    hub.refused(caller, &format!("metadata {named}"), &denial);
                 }
                 refused.push(refusal(topic));
             }
@@ -89,6 +82,14 @@ fn topic_ref(topic: &MetadataRequestTopic) -> TopicRef {
     match &topic.name {
         Some(name) => TopicRef::Name(name.clone()),
         None => TopicRef::Id(topic.topic_id),
+    }
+}
+
+/// The topic of a refusal, as it was asked for.
+pub(crate) fn asked(refused: &MetadataResponseTopic) -> TopicRef {
+    match &refused.name {
+        Some(name) => TopicRef::Name(name.clone()),
+        None => TopicRef::Id(refused.topic_id),
     }
 }
 
@@ -142,6 +143,18 @@ pub(crate) fn describable(
         }
     }
     (upstream, refused)
+}
+
+/// The topics among the refusals.
+pub(crate) fn undescribed(refused: &[DescribeConfigsResult]) -> impl Iterator<Item = TopicRef> {
+    let topics = refused.iter().filter(|refused| refused.resource_type == RESOURCE_TOPIC);
+    topics.map(|refused| TopicRef::Name(TopicName(refused.resource_name.clone())))
+}
+
+/// Kafka's kinds of the resources among the refusals that are no topics; each once.
+pub(crate) fn not_topics(refused: &[DescribeConfigsResult]) -> BTreeSet<i8> {
+    let kinds = refused.iter().map(|refused| refused.resource_type);
+    kinds.filter(|kind| *kind != RESOURCE_TOPIC).collect()
 }
 
 /// Adds the refused resources; nothing but the readable settings is passed on, whatever the record store answers.

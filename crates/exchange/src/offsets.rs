@@ -1,5 +1,7 @@
 //! Offsets: by time, by leader epoch, and a group's own, each topic only under a grant in force.
 
+use std::collections::BTreeSet;
+
 use shuniu_wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use shuniu_wire::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
@@ -121,6 +123,13 @@ pub(crate) fn fetch_request(mut request: OffsetFetchRequest) -> OffsetFetchReque
         request.groups = vec![OffsetFetchRequestGroup::default().with_group_id(group_id).with_topics(topics)];
     }
     request
+}
+
+/// The topics that the request names, each once; none when it asks for all that is committed.
+pub(crate) fn named_in(request: &OffsetFetchRequest) -> BTreeSet<TopicName> {
+    let groups = request.groups.iter().flat_map(|group| &group.topics).flatten();
+    let flat = request.topics.iter().flatten().map(|topic| &topic.name);
+    groups.map(|topic| &topic.name).chain(flat).cloned().collect()
 }
 
 /// What a client may see of its committed offsets: none of a topic that it may not read, none of another view.

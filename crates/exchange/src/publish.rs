@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shuniu_broker::{BoxFuture, Connection, UpstreamError};
 use shuniu_ledger::SubjectKey;
-use shuniu_model::Resource;
+use shuniu_model::{Resource, Timestamp};
 use shuniu_policy::PublishPermit;
 use shuniu_wire::Response;
 use shuniu_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -93,7 +93,7 @@ pub(crate) async fn submit(
         }
     }
     let key = hub.subject_key().map_err(|error| Closed::new(error.to_string()))?;
-    let asked = inspect_all(asked, key).await?;
+    let asked = inspect_all(asked, key, hub.policy.now()).await?;
     for topic in &asked {
         topic.note_refusals(hub, caller);
     }
@@ -148,10 +148,10 @@ impl Asked {
         Self { topic, granted: None, partitions }
     }
 
-    fn inspect(&mut self, key: &SubjectKey) {
+    fn inspect(&mut self, key: &SubjectKey, now: Timestamp) {
         let Some((_, permit, inspector)) = &self.granted else { return };
         for partition in &mut self.partitions {
-            partition.verdict = match inspector.inspect(permit, key, &partition.records) {
+            partition.verdict = match inspector.inspect(permit, key, &partition.records, now) {
                 Ok(accepted) => Verdict::Accepted(accepted),
                 Err(refusal) => Verdict::Refused { error: refusal.error(), refusal },
             };
@@ -175,12 +175,16 @@ impl Partition {
 }
 
 /// Reads every record of the request on a blocking thread when there is much to read.
-async fn inspect_all(mut asked: Vec<Asked>, key: Arc<SubjectKey>) -> Result<Vec<Asked>, Closed> {
+async fn inspect_all(
+    mut asked: Vec<Asked>,
+    key: Arc<SubjectKey>,
+    now: Timestamp,
+) -> Result<Vec<Asked>, Closed> {
     const INLINE_BYTES_MAX: usize = 32 * 1024;
     let bytes: usize =
         asked.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.records.len()).sum();
     let work = move || {
-        asked.iter_mut().for_each(|topic| topic.inspect(&key));
+        asked.iter_mut().for_each(|topic| topic.inspect(&key, now));
         asked
     };
     if bytes <= INLINE_BYTES_MAX {

@@ -56,7 +56,8 @@ impl Session {
     /// knows its own addresses replaces them for each broker id.
     pub async fn metadata(&self, request: MetadataRequest) -> Result<MetadataResponse, Closed> {
         let access = self.hub.access(&self.caller).await.map_err(|stale| Closed::new(stale.to_string()))?;
-        let (upstream, refused) = metadata::visible(&self.hub, &self.caller, &access, &request);
+        let (upstream, refused) = metadata::visible(&access, &request);
+        self.note_refused(&access, "metadata", refused.iter().map(metadata::asked));
         let response: MetadataResponse = self.ask("metadata", upstream).await?;
         Ok(metadata::finish(&access, response, refused))
     }
@@ -93,7 +94,7 @@ impl Session {
         match request {
             Request::ListOffsets(mut request) => {
                 let refused = offsets::list_offsets(&access, &mut request);
-                self.note_refused(&access, "list offsets", refused.iter().map(|topic| &topic.name));
+                self.note_refused(&access, "list offsets", refused.iter().map(|topic| named(&topic.name)));
                 let mut response: shuniu_wire::messages::ListOffsetsResponse =
                     self.ask("list offsets", request).await?;
                 response.topics.extend(refused);
@@ -101,11 +102,8 @@ impl Session {
             }
             Request::OffsetForLeaderEpoch(mut request) => {
                 let refused = offsets::leader_epochs(&access, &mut request);
-                self.note_refused(
-                    &access,
-                    "offset for leader epoch",
-                    refused.iter().map(|topic| &topic.topic),
-                );
+                let asked = refused.iter().map(|topic| named(&topic.topic));
+                self.note_refused(&access, "offset for leader epoch", asked);
                 let mut response: shuniu_wire::messages::OffsetForLeaderEpochResponse =
                     self.ask("offset for leader epoch", request).await?;
                 response.topics.extend(refused);
@@ -113,7 +111,7 @@ impl Session {
             }
             Request::OffsetCommit(mut request) => {
                 let refused = offsets::commit(&access, &mut request);
-                self.note_refused(&access, "offset commit", refused.iter().map(|topic| &topic.name));
+                self.note_refused(&access, "offset commit", refused.iter().map(|topic| named(&topic.name)));
                 let committed = request.clone();
                 let mut response: shuniu_wire::messages::OffsetCommitResponse =
                     self.ask("offset commit", request).await?;
@@ -124,6 +122,12 @@ impl Session {
             Request::OffsetFetch(request) => self.committed(&access, request).await,
             Request::DescribeConfigs(request) => {
                 let (request, refused) = metadata::describable(&access, request);
+                self.note_refused(&access, "describe configs", metadata::undescribed(&refused));
+                for kind in metadata::not_topics(&refused) {
+                    let detail =
+                        format!("settings of a resource of kind {kind}: a client reads those of topics");
+                    self.refused(Some(ApiKey::DescribeConfigs), "settings-not-of-a-topic", &detail);
+                }
                 let response = self.ask("describe configs", request).await?;
                 Ok(metadata::finish_configs(response, refused).into())
             }
@@ -155,17 +159,18 @@ impl Session {
     }
 
     /// Puts on the log that topics were refused, and why.
-    fn note_refused<'t>(&self, access: &Access, asked: &str, topics: impl Iterator<Item = &'t TopicName>) {
+    fn note_refused(&self, access: &Access, asked: &str, topics: impl Iterator<Item = TopicRef>) {
         for topic in topics {
-            let named = TopicRef::Name(topic.clone());
-            if let Err(denial) = access.read(&named) {
-                self.hub.refused(&self.caller, &format!("{asked} {named}"), &denial);
+            if let Err(denial) = access.read(&topic) {
+                self.hub.refused(&self.caller, &format!("{asked} {topic}"), &denial);
             }
         }
     }
 
     async fn committed(&self, access: &Access, request: OffsetFetchRequest) -> Result<Response, Closed> {
         let flat = request.groups.is_empty();
+        let asked = offsets::named_in(&request).into_iter().map(TopicRef::Name);
+        self.note_refused(access, "offset fetch", asked);
         let response: OffsetFetchResponse = self.ask("offset fetch", offsets::fetch_request(request)).await?;
         let mut response = offsets::fetched(access, response);
         Groups::of(&self.caller.system).strip_offsets(&mut response);
@@ -205,6 +210,10 @@ impl Session {
     async fn raw(&self, attempt: &str, request: Request) -> Result<Response, Closed> {
         self.upstream.call(request).await.map_err(|error| Closed::upstream(attempt, &error))
     }
+}
+
+fn named(topic: &TopicName) -> TopicRef {
+    TopicRef::Name(topic.clone())
 }
 
 /// The answer to a group id that cannot be served, in the form of the request's own API.

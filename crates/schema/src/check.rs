@@ -50,6 +50,10 @@ pub enum Broken {
         /// The item's length.
         chars_max: u32,
     },
+    /// Text with a control character. PostgreSQL's text cannot hold U+0000, and others change what a log or a terminal
+    /// shows.
+    #[error("text with a control character other than tab, line feed and carriage return")]
+    Control,
     /// A date or instant that no calendar of four-digit years has.
     #[error("a date outside of the years 1 to 9999")]
     Date,
@@ -308,7 +312,7 @@ fn check_blocks(
         for _ in 0..block.count {
             cursor.work()?;
             if keyed {
-                cursor.string()?;
+                check_text(cursor.string()?, TextRule::Free, None)?;
             }
             check(nodes, element, cursor, depth)?;
         }
@@ -322,6 +326,9 @@ fn check_blocks(
 
 fn check_text(value: &str, rule: TextRule, chars_max: Option<u32>) -> Result<(), Broken> {
     rule.check(value)?;
+    if value.bytes().any(|byte| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')) {
+        return Err(Broken::Control);
+    }
     match chars_max {
         // Counting is only needed where there are more bytes than characters allowed.
         Some(chars_max) if value.len() > chars_max as usize && value.chars().count() > chars_max as usize => {

@@ -16,12 +16,15 @@ use shuniu_exchange::RecoverError;
 use shuniu_ledger::{Action, BootId, Outcome};
 use shuniu_wire::Request;
 use shuniu_wire::batch::{Compression, batches};
+use shuniu_wire::messages::describe_configs_request::DescribeConfigsResource;
+use shuniu_wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use shuniu_wire::messages::{
-    GroupId, InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse,
-    MetadataRequest, OffsetFetchRequest, OffsetFetchResponse, ResponseError, StrBytes, TopicName,
+    DescribeConfigsRequest, GroupId, InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest,
+    ListOffsetsResponse, MetadataRequest, OffsetFetchRequest, OffsetFetchResponse, ResponseError, StrBytes,
+    TopicName,
 };
 
-use world::{Built, World, batch_in, caller, citizen, deletion, fetch, person, put, seen};
+use world::{Built, World, batch_at, batch_in, caller, citizen, deletion, fetch, person, put, seen};
 
 /// The run that the world's audit log is of.
 const BOOT: BootId = BootId([1; 16]);
@@ -57,6 +60,16 @@ fn broken(schema: u32) -> Vec<(&'static str, Built, &'static str)> {
         ),
         ("a division of letters", value(person(schema, &id, "张三", Some("50010x"))), "live_division"),
         ("an unknown header", header("x-trace"), "header `x-trace`"),
+        (
+            "a header that begins a line of a log",
+            header("x\nERROR all is lost"),
+            "header `x\\nERROR all is lost`",
+        ),
+        (
+            "a null character",
+            value(person(schema, &id, "张\0", None)),
+            "item `name`: text with a control character",
+        ),
         ("a header twice", header("batch"), "stands twice"),
         ("no before", Built { headers: Vec::new(), ..good() }, "`before` is missing"),
         ("a before of another key", before(person(schema, &citizen(2), "李四", None)), "header `before`"),
@@ -90,6 +103,33 @@ async fn p1_a_bad_record_refuses_its_whole_batch_and_the_publisher_is_told_which
     assert!(world.records.stored("population", 0).is_empty(), "something was appended");
     let answer = world.publish(REGISTER, "population", &[good]).await;
     assert_eq!((answer.error_code, answer.base_offset), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p1_a_record_is_of_no_time_far_ahead_or_before_1970() {
+    let world = World::start().await;
+    let schema = world.schema_id(REGISTER, "population").await;
+    let row = put(&citizen(1), person(schema, &citizen(1), "张三", None), Vec::new());
+    let now_ms = world::clock()().as_millis();
+    let sent = |times: Vec<i64>| {
+        let bytes = batch_at(&times, &row);
+        world.publish_bytes(REGISTER, "population", bytes)
+    };
+    for good in [vec![-1], vec![0], vec![now_ms + 3_600_000, 1], vec![-1, now_ms]] {
+        assert_eq!(sent(good.clone()).await.error_code, 0, "{good:?}");
+    }
+    for (times, words) in [
+        (vec![i64::MAX], "ahead of the hub's clock"),
+        (vec![now_ms, now_ms + 3_600_001], "ahead of the hub's clock"),
+        (vec![-2], "before 1970"),
+        (vec![i64::MIN], "before 1970"),
+        (vec![now_ms, -2], "record 1: its time is before 1970"),
+    ] {
+        let answer = sent(times.clone()).await;
+        assert_eq!(answer.error_code, ResponseError::InvalidRecord.code(), "{times:?}");
+        let message = answer.error_message.unwrap();
+        assert!(message.contains(words), "{times:?}: {}", message.as_str());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -464,5 +504,29 @@ async fn p7_who_asks_for_the_offsets_of_a_topic_without_a_grant_is_on_the_log() 
             .with_partitions(vec![Default::default()]),
     ]);
     world.session("hall-yuzhong").await.call(Request::ListOffsets(request)).await.unwrap();
-    refusals(&world, &["list offsets legal-person"]).await;
+    let topic = OffsetFetchRequestTopics::default()
+        .with_name(TopicName(StrBytes::from_static_str("legal-person")))
+        .with_partition_indexes(vec![0]);
+    let group = OffsetFetchRequestGroup::default()
+        .with_group_id(GroupId(StrBytes::from_static_str("g")))
+        .with_topics(Some(vec![topic]));
+    let request = OffsetFetchRequest::default().with_groups(vec![group]);
+    // The store in memory keeps no offsets: the refusal is noted before it is asked.
+    world.session("hall-yuzhong").await.call(Request::OffsetFetch(request)).await.unwrap_err();
+    refusals(&world, &["list offsets legal-person", "offset fetch legal-person"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p7_who_asks_for_settings_without_a_grant_or_of_a_broker_is_on_the_log() {
+    let world = World::start().await;
+    let of = |kind: i8, name: &'static str| {
+        let resource = DescribeConfigsResource::default().with_resource_type(kind);
+        resource.with_resource_name(StrBytes::from_static_str(name))
+    };
+    let wanted = vec![of(2, "legal-person"), of(4, "1"), of(2, "no-such-topic")];
+    let request = DescribeConfigsRequest::default().with_resources(wanted);
+    // The store in memory has no settings: the refusal is noted before it is asked.
+    world.session("hall-yuzhong").await.call(Request::DescribeConfigs(request)).await.unwrap_err();
+    let asked = ["describe configs legal-person", "describe configs no-such-topic", "describeconfigs"];
+    refusals(&world, &asked).await;
 }

@@ -319,6 +319,18 @@ pub(crate) fn batch_in(codec: Compression, records: &[Built]) -> Bytes {
     builder.build().unwrap()
 }
 
+/// One record again and again, each time of another time.
+pub(crate) fn batch_at(times: &[i64], record: &Built) -> Bytes {
+    let mut builder = BatchBuilder::new(Compression::None);
+    let headers: Vec<(&[u8], Option<&[u8]>)> =
+        record.headers.iter().map(|(name, value)| (name.as_slice(), Some(value.as_slice()))).collect();
+    for timestamp in times {
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        builder.push(&BuiltRecord { timestamp: *timestamp, key, value, headers: &headers });
+    }
+    builder.build().unwrap()
+}
+
 /// A person's row, framed: number, name, district; every other item null.
 pub(crate) fn person(schema: u32, id_no: &str, name: &str, live_division: Option<&str>) -> Vec<u8> {
     fn put(text: &str, out: &mut Vec<u8>) {
