@@ -1,5 +1,6 @@
 //! A hub, and everything that is done to it from outside.
 
+use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -8,6 +9,8 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use tempfile::TempDir;
 
+use crate::kafka::Kafka;
+
 /// The systems of the demonstration's directory that the tests use.
 const SYSTEMS: [&str; 5] =
     ["population-register", "hall-yuzhong", "hall-jiangbei", "bank-supervisor", "civil-affairs"];
@@ -15,7 +18,8 @@ const SYSTEMS: [&str; 5] =
 /// A hub with the demonstration's directory, in a folder of its own, as the program that users run.
 pub struct Hub {
     folder: TempDir,
-    kafka: u16,
+    /// The ports of the virtual brokers.
+    kafka: Vec<u16>,
     http: u16,
     process: Option<Child>,
 }
@@ -53,10 +57,23 @@ impl Hub {
         hub
     }
 
+    /// As [`Hub::start`], with an Apache Kafka cluster as its record store.
+    #[must_use]
+    pub fn on_kafka(kafka: &Kafka) -> Self {
+        let mut hub = Self::prepare_on(tempfile::tempdir().unwrap(), Some(kafka));
+        hub.restart();
+        hub
+    }
+
     /// As [`Hub::start`], in a folder made by the caller, without starting it.
     #[must_use]
     pub fn prepare(folder: TempDir) -> Self {
-        let hub = Self { folder, kafka: free_port(), http: free_port(), process: None };
+        Self::prepare_on(folder, None)
+    }
+
+    fn prepare_on(folder: TempDir, kafka: Option<&Kafka>) -> Self {
+        let brokers = kafka.map_or(1, |kafka| kafka.ids().count());
+        let hub = Self { folder, kafka: free_ports(brokers), http: free_port(), process: None };
         hub.run(&["ca", "init"]);
         hub.run(&["ca", "issue-hub", "--name", "localhost", "--ip", "127.0.0.1"]);
         for system in SYSTEMS {
@@ -64,17 +81,39 @@ impl Hub {
         }
         let directory = std::fs::read_to_string(repository().join("config/directory.toml")).unwrap();
         hub.apply(&directory);
+        let door = kafka.map_or_else(
+            || format!("[gateway]\nlisten = \"127.0.0.1:{0}\"\nport = {0}\n", hub.kafka[0]),
+            |kafka| hub.on(kafka),
+        );
         let config = format!(
-            "[hub]\ndata_folder = \"{}\"\n[gateway]\nlisten = \"127.0.0.1:{}\"\nport = {}\n\
+            "[hub]\ndata_folder = \"{}\"\n{door}\
              [api]\nlisten = \"127.0.0.1:{}\"\nhealth_listen = \"127.0.0.1:{}\"\n",
             hub.folder().display(),
-            hub.kafka,
-            hub.kafka,
             hub.http,
             free_port(),
         );
         std::fs::write(hub.folder().join("hub.toml"), config).unwrap();
         hub
+    }
+
+    /// The configuration of a hub on a cluster, over mutual TLS.
+    fn on(&self, kafka: &Kafka) -> String {
+        let (certificate, key, authority) = kafka.certificate();
+        let mut text = format!(
+            "[records]\nstore = \"kafka\"\n[kafka]\nbootstrap = {:?}\ncertificate = {certificate:?}\n\
+             key = {key:?}\nauthority = {authority:?}\nreplication = {}\n",
+            kafka.bootstrap_tls(),
+            kafka.ids().count(),
+        );
+        for (node, port) in kafka.ids().zip(&self.kafka) {
+            write!(
+                text,
+                "[[gateway.brokers]]\nnode = {node}\nlisten = \"127.0.0.1:{port}\"\nhost = \"localhost\"\n\
+                 port = {port}\n"
+            )
+            .unwrap();
+        }
+        text
     }
 
     /// The data folder.
@@ -83,16 +122,17 @@ impl Hub {
         self.folder.path()
     }
 
-    /// The port of the Kafka door.
+    /// The port of the Kafka door; with several virtual brokers, of the first.
     #[must_use]
     pub fn kafka_port(&self) -> u16 {
-        self.kafka
+        self.kafka[0]
     }
 
     /// Where clients begin.
     #[must_use]
     pub fn bootstrap(&self) -> String {
-        format!("localhost:{}", self.kafka)
+        let brokers: Vec<String> = self.kafka.iter().map(|port| format!("localhost:{port}")).collect();
+        brokers.join(",")
     }
 
     /// The schema registry's address.

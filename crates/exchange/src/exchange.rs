@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shuniu_archive::{AuditLog, OutboxError, drain_outbox};
+use shuniu_broker::leaders::Leaders;
 use shuniu_broker::topic::{TopicSpec, ensure};
-use shuniu_broker::{Connection, NodeId, Upstream};
+use shuniu_broker::{Connection, NodeId, Upstream, connect_any};
 use shuniu_ledger::{Actor, Draft};
 use shuniu_model::{Resource, TopicId};
 use shuniu_store::{Change, Store};
@@ -21,6 +22,8 @@ use crate::recorded::Withdrawn;
 use crate::session::{Closed, Session};
 
 const OUTBOX_EVERY: Duration = Duration::from_secs(1);
+/// How long the hub's own reading waits for a partition to have a leader that answers.
+const LEADERS_PATIENCE: Duration = Duration::from_secs(30);
 const TOPICS_RETRY: Duration = Duration::from_secs(2);
 
 /// What an exchange is made of.
@@ -76,6 +79,15 @@ impl Exchange {
 
     pub(crate) async fn connect(&self, node: NodeId) -> Result<Arc<dyn Connection>, Closed> {
         self.upstream.connect(node).await.map_err(|error| Closed::upstream("connect", &error))
+    }
+
+    /// For reading topics on the hub's own behalf.
+    pub(crate) fn leaders(&self) -> Leaders {
+        Leaders::new(Arc::clone(&self.upstream), LEADERS_PATIENCE)
+    }
+
+    pub(crate) async fn connect_any(&self) -> Result<Arc<dyn Connection>, Closed> {
+        connect_any(self.upstream.as_ref()).await.map_err(|error| Closed::upstream("connect", &error))
     }
 
     /// Whether a certificate must be refused at the handshake: its serial number is revoked.
@@ -134,9 +146,7 @@ impl Exchange {
     }
 
     async fn make_topic(&self, resource: &Resource) -> Result<(), String> {
-        let nodes = self.upstream.nodes().await.map_err(|error| error.to_string())?;
-        let node = nodes.first().ok_or("the record store has no broker now")?;
-        let connection = self.upstream.connect(node.id).await.map_err(|error| error.to_string())?;
+        let connection = connect_any(self.upstream.as_ref()).await.map_err(|error| error.to_string())?;
         let spec = TopicSpec::of_resource(resource.name.as_str(), resource.partitions, self.replication);
         let topic = ensure(connection.as_ref(), &spec).await.map_err(|error| error.to_string())?;
         let draft = Draft::administered(

@@ -214,7 +214,9 @@ fn upstream_request(asked: &[Asked], timeout_ms: i32) -> Option<ProduceRequest> 
             (!partitions.is_empty()).then(|| {
                 TopicProduceData::default()
                     .with_name(topic_name(&resource.name))
-                    .with_topic_id(topic.topic.topic_id)
+                    .with_topic_id(
+                        resource.topic_id.map(|id| uuid::Uuid::from_bytes(id.0)).unwrap_or_default(),
+                    )
                     .with_partition_data(partitions)
             })
         })

@@ -7,22 +7,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use shuniu_archive::{LogReader, VerifyError};
-use shuniu_broker::Connection;
+use shuniu_broker::leaders::{EARLIEST, LATEST, Leaders};
+use shuniu_broker::topic::find;
 use shuniu_ledger::{Action, BootId, Draft, OffsetRange, OffsetSpan, Publication, Subjects};
 use shuniu_model::{Resource, TopicId};
-use shuniu_wire::messages::fetch_request::{FetchPartition, FetchTopic};
-use shuniu_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use shuniu_wire::messages::{FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse};
 
-use crate::access::topic_name;
 use crate::exchange::Exchange;
 use crate::session::Closed;
 
-const EARLIEST: i64 = -2;
-const LATEST: i64 = -1;
 const FETCH_BYTES_MAX: i32 = 4 << 20;
 
 /// Where each partition ended when the hub started: what comes later is recorded as it is published.
@@ -61,15 +55,21 @@ impl Exchange {
     /// # Errors
     /// When the record store gives no answer.
     pub async fn ends(&self) -> Result<Ends, Closed> {
-        let connection = self.any_connection().await?;
+        let connection = self.connect_any().await?;
+        let mut leaders = self.leaders();
         let mut ends = HashMap::new();
         let snapshot = self.hub().policy.snapshot();
         for resource in snapshot.resources() {
             let Some(topic) = resource.topic_id else { continue };
-            let starts = list(connection.as_ref(), resource, EARLIEST).await?;
-            let stops = list(connection.as_ref(), resource, LATEST).await?;
-            for (partition, stop) in stops {
-                let start = starts.iter().find(|(at, _)| *at == partition).map_or(0, |(_, start)| *start);
+            let name = resource.name.as_str();
+            let found = find(connection.as_ref(), name).await.map_err(|error| failed(&error))?;
+            // The directory may name more partitions than the topic has, or the topic may be gone. If there were
+            // records, the log knows.
+            let partitions = found.map_or(0, |found| found.partitions.min(resource.partitions));
+            for partition in 0..i32::try_from(partitions).unwrap_or(0) {
+                let start =
+                    leaders.offset(name, partition, EARLIEST).await.map_err(|error| failed(&error))?;
+                let stop = leaders.offset(name, partition, LATEST).await.map_err(|error| failed(&error))?;
                 ends.insert((topic, partition), (start, stop));
             }
         }
@@ -86,7 +86,7 @@ impl Exchange {
             .await
             .map_err(|error| Closed::new(format!("the reading of the log stopped: {error}")))?
             .map_err(|error| RecoverError::Log(Box::new(error)))?;
-        let connection = self.any_connection().await?;
+        let mut leaders = self.leaders();
         let snapshot = self.hub().policy.snapshot();
         let mut recovered = 0;
         for resource in snapshot.resources() {
@@ -98,24 +98,17 @@ impl Exchange {
                 }
                 let known = covered.get(&(topic, *partition)).map(Vec::as_slice).unwrap_or_default();
                 for (first, last) in gaps(known, *start, *stop) {
-                    recovered += self
-                        .recover_gap(connection.as_ref(), resource, topic, *partition, first, last)
-                        .await?;
+                    recovered +=
+                        self.recover_gap(&mut leaders, resource, topic, *partition, first, last).await?;
                 }
             }
         }
         Ok(recovered)
     }
 
-    async fn any_connection(&self) -> Result<Arc<dyn Connection>, Closed> {
-        let node =
-            self.nodes().await?.first().copied().ok_or_else(|| Closed::new("there is no broker now"))?;
-        self.connect(node).await
-    }
-
     async fn recover_gap(
         &self,
-        connection: &dyn Connection,
+        leaders: &mut Leaders,
         resource: &Arc<Resource>,
         topic: TopicId,
         partition: i32,
@@ -128,7 +121,10 @@ impl Exchange {
         let mut next = first;
         let mut recovered = 0;
         while next <= last {
-            let records = fetch(connection, resource, partition, next).await?;
+            let records = leaders
+                .fetch(resource.name.as_str(), partition, next, FETCH_BYTES_MAX)
+                .await
+                .map_err(|error| failed(&error))?;
             let described = inspector
                 .describe(&key, &records, next, last)
                 .map_err(|error| Closed::new(format!("{} partition {partition}: {error}", resource.name)))?;
@@ -160,44 +156,15 @@ impl Exchange {
     }
 }
 
-async fn list(connection: &dyn Connection, resource: &Resource, at: i64) -> Result<Vec<(i32, i64)>, Closed> {
-    let partitions = (0..i32::try_from(resource.partitions).unwrap_or(0))
-        .map(|partition| ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(at))
-        .collect();
-    let topic = ListOffsetsTopic::default().with_name(topic_name(&resource.name)).with_partitions(partitions);
-    let request = ListOffsetsRequest::default().with_topics(vec![topic]);
-    let response =
-        connection.call(request.into()).await.map_err(|error| Closed::upstream("list offsets", &error))?;
-    let response =
-        ListOffsetsResponse::try_from(response).map_err(|other| Closed::mismatch("list offsets", &other))?;
-    let partitions = response.topics.into_iter().flat_map(|topic| topic.partitions);
-    Ok(partitions.filter(|it| it.error_code == 0).map(|it| (it.partition_index, it.offset)).collect())
-}
-
-async fn fetch(
-    connection: &dyn Connection,
-    resource: &Resource,
-    partition: i32,
-    at: i64,
-) -> Result<Bytes, Closed> {
-    let wanted = FetchPartition::default()
-        .with_partition(partition)
-        .with_fetch_offset(at)
-        .with_partition_max_bytes(FETCH_BYTES_MAX);
-    let topic = FetchTopic::default().with_topic(topic_name(&resource.name)).with_partitions(vec![wanted]);
-    let request = FetchRequest::default().with_max_bytes(FETCH_BYTES_MAX).with_topics(vec![topic]);
-    let response =
-        connection.call(request.into()).await.map_err(|error| Closed::upstream("fetch", &error))?;
-    let response = FetchResponse::try_from(response).map_err(|other| Closed::mismatch("fetch", &other))?;
-    let data = response.responses.into_iter().flat_map(|topic| topic.partitions).next();
-    let data = data.ok_or_else(|| Closed::new("the record store answered for no partition"))?;
-    if data.error_code != 0 {
-        return Err(Closed::new(format!(
-            "{} partition {partition}: Kafka error {}",
-            resource.name, data.error_code
-        )));
+/// The error with its causes.
+fn failed(error: &dyn std::error::Error) -> Closed {
+    let mut reason = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        reason = format!("{reason}: {error}");
+        cause = error.source();
     }
-    Ok(data.records.unwrap_or_default())
+    Closed::new(reason)
 }
 
 type Covered = HashMap<(TopicId, i32), Vec<(i64, i64)>>;

@@ -63,7 +63,7 @@ pub(crate) async fn answer(session: &Session, asked: Asked, options: &Options) -
         Request::Metadata(request) => metadata::answer(session, request, version, options).await?,
         Request::FindCoordinator(request) => coordinator::answer(session, request, options).await?,
         Request::DescribeCluster(request) => cluster::answer(session, request, options).await?,
-        request => direct::answer(session, request).await?,
+        request => direct::answer(session, request, version).await?,
     };
     frame_of(&header, response).map(Answer::Frame)
 }

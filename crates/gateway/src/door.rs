@@ -79,10 +79,8 @@ impl Default for Options {
     }
 }
 
-/// The door of one virtual broker.
+/// The door of all virtual brokers.
 pub struct Door {
-    /// Which virtual broker it is.
-    pub node: NodeId,
     /// TLS 1.3 with client certificates.
     pub tls: Arc<ServerConfig>,
     /// The use cases.
@@ -92,12 +90,34 @@ pub struct Door {
 }
 
 impl Door {
-    /// Serves connections until cancelled; those that are open end after the answer under way.
-    pub async fn serve(mut self, listener: TcpListener, tracker: TaskTracker, cancel: CancellationToken) {
+    /// Serves connections until cancelled, each listener's for its virtual broker; those that are open end after the
+    /// answer under way. The bounds hold for all listeners together.
+    pub async fn serve(
+        mut self,
+        listeners: Vec<(NodeId, TcpListener)>,
+        tracker: TaskTracker,
+        cancel: CancellationToken,
+    ) {
         self.tls = without_resumption(&self.tls);
         let places = Arc::new(Semaphore::new(self.options.connections_max));
         let held = Held::new(&self.options);
         let door = Arc::new(self);
+        let accepting = listeners.into_iter().map(|(node, listener)| {
+            let (door, places, held) = (Arc::clone(&door), Arc::clone(&places), held.clone());
+            door.accept(node, listener, places, held, tracker.clone(), cancel.clone())
+        });
+        futures_util::future::join_all(accepting).await;
+    }
+
+    async fn accept(
+        self: Arc<Self>,
+        node: NodeId,
+        listener: TcpListener,
+        places: Arc<Semaphore>,
+        held: Held,
+        tracker: TaskTracker,
+        cancel: CancellationToken,
+    ) {
         loop {
             let accepted = tokio::select! {
                 () = cancel.cancelled() => return,
@@ -115,10 +135,10 @@ impl Door {
                 tracing::warn!(%source, "a connection is refused: as many as allowed are open");
                 continue;
             };
-            let (door, held, cancel) = (Arc::clone(&door), held.clone(), cancel.clone());
+            let (door, held, cancel) = (Arc::clone(&self), held.clone(), cancel.clone());
             let of_connection = tracker.clone();
             tracker.spawn(async move {
-                door.admit(stream, source, &held, &of_connection, cancel).await;
+                door.admit(node, stream, source, &held, &of_connection, cancel).await;
                 drop(place);
             });
         }
@@ -126,6 +146,7 @@ impl Door {
 
     async fn admit(
         &self,
+        node: NodeId,
         stream: TcpStream,
         source: SocketAddr,
         held: &Held,
@@ -160,7 +181,7 @@ impl Door {
             tracing::warn!(%source, system = %caller.system, "a connection is refused: its system has as many as allowed");
             return;
         };
-        match self.exchange.session(caller.clone(), self.node).await {
+        match self.exchange.session(caller.clone(), node).await {
             Ok(session) => {
                 let (caller, options, budget) = (&caller, self.options.as_ref(), place.budget.clone());
                 Serving { session, caller, options, budget, tracker, cancel }.run(stream).await;

@@ -8,6 +8,7 @@ mod doors;
 mod engine;
 mod exchange;
 mod hub;
+mod records;
 mod strict;
 mod tls;
 
@@ -17,10 +18,11 @@ use serde::{Deserialize, Serialize};
 
 pub use audit::Audit;
 pub use directory::{Directory, DirectoryStore};
-pub use doors::{Api, Gateway};
+pub use doors::{Api, Gateway, VirtualBroker};
 pub use engine::Engine;
 pub use exchange::Exchange;
 pub use hub::Hub;
+pub use records::{Kafka, RecordStore, Records};
 pub use tls::Tls;
 
 /// Everything that the hub can be told.
@@ -31,6 +33,10 @@ pub struct Config {
     pub hub: Hub,
     /// Where the directory is kept.
     pub directory: Directory,
+    /// Where records are kept.
+    pub records: Records,
+    /// The Apache Kafka cluster.
+    pub kafka: Kafka,
     /// The Kafka door.
     pub gateway: Gateway,
     /// The HTTP door.
@@ -100,7 +106,8 @@ impl Config {
         let config: Self = toml::from_str(text).map_err(parse_error)?;
         config.hub.check()?;
         config.directory.check()?;
-        config.gateway.check()?;
+        config.gateway.check(config.records.store)?;
+        config.kafka.check(&config.records, config.exchange.fetch_bytes_max)?;
         config.api.check()?;
         config.exchange.check()?;
         config.engine.check()?;
@@ -185,6 +192,12 @@ mod tests {
             "[directory]\nconnections_max = 0",
             "[gateway]\nconnections_max = 0",
             "[gateway]\nhost = \"\"",
+            "[records]\nstore = \"paper\"",
+            "[records]\nstore = \"kafka\"",
+            "[records]\nstore = \"kafka\"\n[kafka]\nbootstrap = [\"kafka-1:9092\"]",
+            "[kafka]\nbootstrap = [\"kafka-1\"]",
+            "[kafka]\nreplication = 0",
+            "[[gateway.brokers]]\nnode = 1\nlisten = \"0.0.0.0:9093\"\nhost = \"hub\"\nport = 9093",
             "[engine]\nrebalance_delay_milliseconds = -1",
             "[audit]\ngather_milliseconds = 5000",
             "[audit]\nsuite = \"md5\"",

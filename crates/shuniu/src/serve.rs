@@ -1,9 +1,9 @@
 //! The hub: everything is built here, once, and taken down in the opposite order.
 
+mod records;
 mod revocation;
 mod tls;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use shuniu_archive::{
     AuditLog, AuditOptions, AuditStart, AuditUnavailable, LogReader, Sequenced, Sequencer, SequencerError,
     SequencerOptions, TileError, TileFolder,
 };
-use shuniu_broker::Upstream;
-use shuniu_engine::{Engine, EngineConfig, EngineError};
+use shuniu_broker::{NodeId, Upstream};
+use shuniu_engine::EngineError;
 use shuniu_exchange::{Closed, Ends, Exchange, Parts, PolicyError, PolicyWatch, RecoverError, Settings};
 use shuniu_ledger::note::{KeyError, NoteSigner, NoteVerifier};
 use shuniu_ledger::{Actor, BootId, Draft, Suite};
@@ -25,16 +25,14 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, RecordStore};
 use crate::directory::{self, DirectoryError};
 use crate::keys::Keys;
 use crate::secret_file::SecretFileError;
 
+use records::{Records, virtual_brokers};
 use revocation::Revocations;
 pub use tls::TlsError;
-
-/// One machine: records have no other replica.
-const REPLICATION: u16 = 1;
 
 /// Why a hub does not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +55,9 @@ pub enum ServeError {
     /// The record store cannot be opened.
     #[error("cannot open the record store")]
     Engine(#[source] EngineError),
+    /// The certificates for the cluster cannot be used.
+    #[error("cannot set up TLS for the Apache Kafka cluster")]
+    KafkaTls(#[source] TlsError),
     /// The directory cannot be opened.
     #[error("cannot open the directory")]
     Directory(#[source] DirectoryError),
@@ -110,13 +111,13 @@ pub async fn run(config: &Config, clock: Clock, stop: impl Future<Output = ()>) 
     let keys = Keys::open(folder).map_err(ServeError::Keys)?;
     let revocations = Revocations::default();
     let tls = tls::server(folder, &config.tls, revocations.clone()).map_err(ServeError::Tls)?;
-    let kafka = listen(config.gateway.listen).await?;
+    let kafka = listen_kafka(config).await?;
     let http = listen(config.api.listen).await?;
     let health = listen(config.api.health_listen).await?;
 
     let mut base = Base::open(config, &keys, &clock).await?;
-    let doors = Doors::open(config, &base, keys, clock, (tls, revocations), [kafka, http, health]).await?;
-    tracing::info!(kafka = %config.gateway.listen, http = %config.api.listen, "the hub is open");
+    let doors = Doors::open(config, &base, keys, clock, (tls, revocations), kafka, [http, health]).await?;
+    tracing::info!(kafka = ?doors.kafka, http = %config.api.listen, "the hub is open");
 
     let ended = tokio::select! {
         () = stop => Ok(()),
@@ -134,18 +135,16 @@ pub async fn run(config: &Config, clock: Clock, stop: impl Future<Output = ()>) 
     close(&base.audit_tracker, &base.audit_cancel, patience, "the audit log").await;
     let Sequencing { tracker, cancel, .. } = base.sequencing;
     close(&tracker, &cancel, patience, "the audit log's sequencer").await;
-    base.engine.close().await;
-    close(&base.engine_tracker, &cancel, patience, "the record store").await;
+    base.records.close(patience).await;
     base.store.close().await;
     ended
 }
 
 /// What holds data: records, directory, audit log.
 struct Base {
-    engine: Arc<Engine>,
+    records: Records,
     store: Store,
     audit: AuditLog,
-    engine_tracker: TaskTracker,
     audit_tracker: TaskTracker,
     audit_cancel: CancellationToken,
     sequencing: Sequencing,
@@ -154,16 +153,12 @@ struct Base {
 impl Base {
     async fn open(config: &Config, keys: &Keys, clock: &Clock) -> Result<Self, ServeError> {
         let folder = &config.hub.data_folder;
-        let (engine_tracker, audit_tracker) = (TaskTracker::new(), TaskTracker::new());
-        let audit_cancel = CancellationToken::new();
-        // The engine's lock on its folder is what keeps a second hub out: it comes before the directory is touched.
-        let engine =
-            Engine::open(engine_config(folder, &config.engine), Arc::clone(clock), engine_tracker.clone());
-        let engine = Arc::new(engine.await.map_err(ServeError::Engine)?);
+        let (audit_tracker, audit_cancel) = (TaskTracker::new(), CancellationToken::new());
+        let records = Records::open(config, clock).await?;
         let store = directory::open(config).await.map_err(ServeError::Directory)?;
         let suite = config.audit.suite().unwrap_or_default();
-        let options = audit_options(folder, &config.audit, suite);
-        let upstream: Arc<dyn Upstream> = Arc::clone(&engine) as _;
+        let options = audit_options(folder, &config.audit, suite, records.replication);
+        let upstream = Arc::clone(&records.upstream);
         let audit = AuditLog::start(
             Arc::clone(&upstream),
             options,
@@ -174,7 +169,7 @@ impl Base {
         let audit = audit.await.map_err(ServeError::Audit)?;
         let mut sequencing = sequence(config, suite, keys, &store, upstream)?;
         sequencing.begun().await;
-        Ok(Self { engine, store, audit, engine_tracker, audit_tracker, audit_cancel, sequencing })
+        Ok(Self { records, store, audit, audit_tracker, audit_cancel, sequencing })
     }
 }
 
@@ -202,6 +197,8 @@ impl Sequencing {
 
 /// What answers: the exchange and its doors.
 struct Doors {
+    /// Where each virtual broker listens.
+    kafka: Vec<SocketAddr>,
     tracker: TaskTracker,
     cancel: CancellationToken,
 }
@@ -213,20 +210,21 @@ impl Doors {
         keys: Keys,
         clock: Clock,
         (tls, revocations): (Arc<rustls::ServerConfig>, Revocations),
-        [kafka, http, health]: [TcpListener; 3],
+        kafka: Vec<(NodeId, TcpListener)>,
+        [http, health]: [TcpListener; 2],
     ) -> Result<Self, ServeError> {
         let started = Draft::administered(Actor::hub(), "hub", "started");
         let started = base.audit.append(started).await.map_err(ServeError::Started)?;
         let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
         let policy = PolicyWatch::start(base.store.clone(), clock, &tracker, cancel.clone());
         let parts = Parts {
-            upstream: Arc::clone(&base.engine) as _,
+            upstream: Arc::clone(&base.records.upstream),
             store: base.store.clone(),
             policy: policy.await.map_err(ServeError::Policy)?,
             audit: base.audit.clone(),
             keys: Arc::new(keys),
             settings: settings(&config.exchange),
-            replication: REPLICATION,
+            replication: base.records.replication,
         };
         let exchange = Exchange::start(parts, &tracker, &cancel);
         revocations.follow(&exchange);
@@ -243,17 +241,17 @@ impl Doors {
         };
         tracker.spawn(recovery.run(cancel.clone()));
         let gateway = shuniu_gateway::Door {
-            node: shuniu_engine::NODE,
             tls: Arc::clone(&tls),
             exchange: Arc::clone(&exchange),
-            options: Arc::new(gateway_options(&config.gateway)),
+            options: Arc::new(gateway_options(config)),
         };
         let api =
             shuniu_api::Door { tls, exchange: Arc::clone(&exchange), options: api_options(&config.api) };
+        let listening = kafka.iter().filter_map(|(_, listener)| listener.local_addr().ok()).collect();
         tracker.spawn(gateway.serve(kafka, tracker.clone(), cancel.clone()));
         tracker.spawn(api.serve(http, tracker.clone(), cancel.clone()));
         tracker.spawn(shuniu_api::serve_health(health, exchange, tracker.clone(), cancel.clone()));
-        Ok(Self { tracker, cancel })
+        Ok(Self { kafka: listening, tracker, cancel })
     }
 }
 
@@ -333,6 +331,22 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
 }
 
+/// The Kafka door's listeners: one for each virtual broker.
+async fn listen_kafka(config: &Config) -> Result<Vec<(NodeId, TcpListener)>, ServeError> {
+    let mut listeners = Vec::new();
+    match config.records.store {
+        RecordStore::Engine => {
+            listeners.push((shuniu_engine::NODE, listen(config.gateway.listen).await?));
+        }
+        RecordStore::Kafka => {
+            for broker in &config.gateway.brokers {
+                listeners.push((NodeId(broker.node), listen(broker.listen).await?));
+            }
+        }
+    }
+    Ok(listeners)
+}
+
 async fn close(tracker: &TaskTracker, cancel: &CancellationToken, patience: Duration, what: &str) {
     cancel.cancel();
     tracker.close();
@@ -341,14 +355,7 @@ async fn close(tracker: &TaskTracker, cancel: &CancellationToken, patience: Dura
     }
 }
 
-fn engine_config(folder: &Path, config: &config::Engine) -> EngineConfig {
-    let mut engine = EngineConfig::new(folder.join("records"));
-    engine.segment_bytes = config.segment_bytes;
-    engine.initial_rebalance_delay = Duration::from_millis(config.rebalance_delay_milliseconds);
-    engine
-}
-
-fn audit_options(folder: &Path, config: &config::Audit, suite: Suite) -> AuditOptions {
+fn audit_options(folder: &Path, config: &config::Audit, suite: Suite, replication: u16) -> AuditOptions {
     AuditOptions {
         boot: BootId(rand::random()),
         suite,
@@ -356,7 +363,7 @@ fn audit_options(folder: &Path, config: &config::Audit, suite: Suite) -> AuditOp
         refusals_merged: Duration::from_secs(config.refusals_merged_seconds),
         spool: folder.join("refusals.spool"),
         spool_bytes_max: config.spool_bytes_max,
-        replication: REPLICATION,
+        replication,
     }
 }
 
@@ -369,10 +376,11 @@ fn settings(config: &config::Exchange) -> Settings {
     }
 }
 
-fn gateway_options(config: &config::Gateway) -> shuniu_gateway::Options {
-    let broker = shuniu_gateway::Broker { host: config.host.clone(), port: config.port };
+fn gateway_options(config: &Config) -> shuniu_gateway::Options {
+    let brokers = virtual_brokers(config);
+    let config = &config.gateway;
     shuniu_gateway::Options {
-        brokers: BTreeMap::from([(shuniu_engine::NODE, broker)]),
+        brokers,
         connections_max: config.connections_max,
         connections_per_system_max: config.connections_per_system_max,
         handshake_max: Duration::from_secs(config.handshake_seconds),

@@ -2,7 +2,7 @@
 
 use shuniu_exchange::Session;
 use shuniu_wire::Response;
-use shuniu_wire::messages::{MetadataRequest, StrBytes};
+use shuniu_wire::messages::{MetadataRequest, ResponseError, StrBytes};
 
 use super::closed;
 use crate::door::Options;
@@ -25,5 +25,12 @@ pub(super) async fn answer(
         broker.port = i32::from(address.port);
         true
     });
+    // What it leads cannot be reached either, and clients are to wait for another leader.
+    for partition in response.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        if partition.leader_id.0 >= 0 && options.broker(partition.leader_id).is_none() {
+            partition.leader_id = (-1).into();
+            partition.error_code = ResponseError::LeaderNotAvailable.code();
+        }
+    }
     Ok(response.into())
 }

@@ -38,12 +38,15 @@ impl Open {
         let mut options = Options { brokers: [(NodeId(1), broker)].into(), ..Options::default() };
         adjust(&mut options);
         let door = Door {
-            node: NodeId(1),
             tls: world.authority.server(),
             exchange: Arc::clone(&world.exchange),
             options: Arc::new(options),
         };
-        world.tracker.spawn(door.serve(listener, world.tracker.clone(), world.cancel.clone()));
+        world.tracker.spawn(door.serve(
+            vec![(NodeId(1), listener)],
+            world.tracker.clone(),
+            world.cancel.clone(),
+        ));
         Self { world, at }
     }
 

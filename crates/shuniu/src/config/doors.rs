@@ -4,7 +4,21 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, require};
+use super::{ConfigError, RecordStore, require};
+
+/// Where clients reach one virtual broker, which is the cluster's broker of that id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VirtualBroker {
+    /// The broker's id in the cluster.
+    pub node: i32,
+    /// Address and port to listen on.
+    pub listen: SocketAddr,
+    /// Its name, as clients are told; the hub's certificate must carry it.
+    pub host: String,
+    /// Its port, as clients are told.
+    pub port: u16,
+}
 
 /// The Kafka door.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +30,8 @@ pub struct Gateway {
     pub host: String,
     /// The port of the virtual broker, as clients are told.
     pub port: u16,
+    /// The virtual brokers of an Apache Kafka cluster, one for each of its brokers: instead of the three above.
+    pub brokers: Vec<VirtualBroker>,
     /// Connections at one time.
     pub connections_max: usize,
     /// Connections of one system at one time.
@@ -36,6 +52,7 @@ impl Default for Gateway {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9093)),
             host: "localhost".into(),
             port: 9093,
+            brokers: Vec::new(),
             connections_max: 2_000,
             connections_per_system_max: 200,
             handshake_seconds: 10,
@@ -47,13 +64,34 @@ impl Default for Gateway {
 }
 
 impl Gateway {
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        require(
-            (1..=255).contains(&self.host.len()) && !self.host.contains(char::is_whitespace),
-            "gateway.host",
-            "a host name of at most 255 characters",
-        )?;
+    pub(super) fn check(&self, store: RecordStore) -> Result<(), ConfigError> {
+        let is_host = |host: &str| (1..=255).contains(&host.len()) && !host.contains(char::is_whitespace);
+        require(is_host(&self.host), "gateway.host", "a host name of at most 255 characters")?;
         require(self.port > 0, "gateway.port", "1 to 65535")?;
+        match store {
+            RecordStore::Engine => {
+                require(self.brokers.is_empty(), "gateway.brokers", "left out unless records.store is kafka")?
+            }
+            RecordStore::Kafka => require(
+                (1..=100).contains(&self.brokers.len()),
+                "gateway.brokers",
+                "given where records.store is kafka: one [[gateway.brokers]] for each broker of the cluster",
+            )?,
+        }
+        for (at, broker) in self.brokers.iter().enumerate() {
+            require(
+                broker.node >= 0
+                    && is_host(&broker.host)
+                    && broker.port > 0
+                    && self.brokers.iter().take(at).all(|other| {
+                        other.node != broker.node
+                            && other.listen != broker.listen
+                            && (&other.host, other.port) != (&broker.host, broker.port)
+                    }),
+                "gateway.brokers",
+                "brokers with their own node (0 or more), listen, and host with port each",
+            )?;
+        }
         require((1..=100_000).contains(&self.connections_max), "gateway.connections_max", "1 to 100000")?;
         require(
             (1..=self.connections_max).contains(&self.connections_per_system_max),
