@@ -1,6 +1,7 @@
 //! Topics: made by the hub alone, from the directory.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use shuniu_wire::Response;
 use shuniu_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
@@ -10,9 +11,14 @@ use shuniu_wire::messages::{
     TopicName,
 };
 
+use tokio::time::Instant;
+
 use crate::upstream::{Connection, UpstreamError};
 
 const CREATE_TIMEOUT_MS: i32 = 10_000;
+/// For a broker to hear of a topic that another has made.
+const HEARD_OF_MAX: Duration = Duration::from_secs(10);
+const HEARD_OF_RETRY: Duration = Duration::from_millis(50);
 
 /// Seven days, in milliseconds: the compaction lag that consumers of a filtered view may rely on.
 const WEEK_MS: &str = "604800000";
@@ -85,13 +91,23 @@ pub enum TopicError {
     },
 }
 
-/// Finds a topic, or makes it. Two replicas may do so at once: one makes it, both find it.
+/// Finds a topic, or makes it. Two replicas may do so at once: one makes it, both find it. The broker that is asked may
+/// hear of a new topic a moment after the one that made it.
 pub async fn ensure(connection: &dyn Connection, spec: &TopicSpec) -> Result<Topic, TopicError> {
     if let Some(topic) = find(connection, &spec.name).await? {
         return Ok(topic);
     }
     create(connection, spec).await?;
-    find(connection, &spec.name).await?.ok_or_else(|| TopicError::Answer { name: spec.name.clone() })
+    let made_at = Instant::now();
+    loop {
+        if let Some(topic) = find(connection, &spec.name).await? {
+            return Ok(topic);
+        }
+        if made_at.elapsed() >= HEARD_OF_MAX {
+            return Err(TopicError::Answer { name: spec.name.clone() });
+        }
+        tokio::time::sleep(HEARD_OF_RETRY).await;
+    }
 }
 
 /// The topic of that name, `None` when there is none.
@@ -166,4 +182,48 @@ fn refused(name: &str, code: i16, message: Option<StrBytes>) -> TopicError {
 
 fn topic_name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use shuniu_wire::Request;
+    use shuniu_wire::messages::create_topics_response::CreatableTopicResult;
+    use shuniu_wire::messages::metadata_response::MetadataResponseTopic;
+
+    use super::*;
+    use crate::upstream::BoxFuture;
+
+    /// A broker that is told of a topic some questions after it was made.
+    struct Behind {
+        questions_left: Mutex<u32>,
+    }
+
+    impl Connection for Behind {
+        fn call(&self, request: Request) -> BoxFuture<'static, Result<Response, UpstreamError>> {
+            let answer = match request {
+                Request::CreateTopics(_) => CreateTopicsResponse::default()
+                    .with_topics(vec![CreatableTopicResult::default().with_name(topic_name("t"))])
+                    .into(),
+                _ => {
+                    let mut left = self.questions_left.lock().unwrap();
+                    let topic = MetadataResponseTopic::default().with_name(Some(topic_name("t")));
+                    let unknown = ResponseError::UnknownTopicOrPartition.code();
+                    let topic = if *left > 0 { topic.with_error_code(unknown) } else { topic };
+                    *left = left.saturating_sub(1);
+                    MetadataResponse::default().with_topics(vec![topic]).into()
+                }
+            };
+            Box::pin(async move { Ok(answer) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_broker_may_hear_of_a_new_topic_a_moment_later() {
+        let spec = TopicSpec::of_resource("t", 1, 3);
+        let behind = Behind { questions_left: Mutex::new(4) };
+        ensure(&behind, &spec).await.unwrap();
+        assert_eq!(*behind.questions_left.lock().unwrap(), 0);
+    }
 }
