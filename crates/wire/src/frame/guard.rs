@@ -14,11 +14,7 @@ pub(super) const ELEMENTS_MAX: usize = 1 << 15;
 pub(super) fn check(layout: &Layout, version: i16, body: &[u8]) -> Result<(), FrameError> {
     let mut cursor = Cursor::new(layout.name, body);
     cursor.refused_tags = layout.refused_tags;
-    cursor.fields(layout.fields, version, version >= layout.flexible_from)?;
-    if cursor.rest.is_empty() {
-        return Ok(());
-    }
-    Err(FrameError::Trailing { api: layout.name, bytes: cursor.rest.len() })
+    cursor.whole(layout, version)
 }
 
 /// Elements of one response of a broker of the hub's own cluster. Metadata of many topics has one for each replica.
@@ -28,11 +24,7 @@ const RESPONSE_ELEMENTS_MAX: usize = 1 << 20;
 pub(super) fn check_response(layout: &Layout, version: i16, body: &[u8]) -> Result<(), FrameError> {
     let mut cursor = Cursor::new(layout.name, body);
     cursor.elements_left = RESPONSE_ELEMENTS_MAX;
-    cursor.fields(layout.fields, version, version >= layout.flexible_from)?;
-    if cursor.rest.is_empty() {
-        return Ok(());
-    }
-    Err(FrameError::Trailing { api: layout.name, bytes: cursor.rest.len() })
+    cursor.whole(layout, version)
 }
 
 /// Checks the header before a response's body, which stays unread.
@@ -97,6 +89,15 @@ impl<'a> Cursor<'a> {
             }
         }
         Ok(())
+    }
+
+    /// A body and nothing behind it.
+    fn whole(&mut self, layout: &Layout, version: i16) -> Result<(), FrameError> {
+        self.fields(layout.fields, version, version >= layout.flexible_from)?;
+        if self.rest.is_empty() {
+            return Ok(());
+        }
+        Err(FrameError::Trailing { api: layout.name, bytes: self.rest.len() })
     }
 
     fn fields(&mut self, fields: &[Field], version: i16, flexible: bool) -> Result<(), FrameError> {

@@ -3,8 +3,8 @@
 use kafka_protocol::messages::ApiKey;
 
 use super::{
-    ALL, BOOL, BYTES, BYTES_OR_NULL, Element, I8, I16, I32, I64, Kind, Layout, TEXT, TEXT_OR_NULL, UUID,
-    field, structs, structs_or_null, tagged,
+    ALL, BOOL, BYTES, BYTES_OR_NULL, I8, I16, I32, I32S, I64, Kind, Layout, TEXT, TEXT_OR_NULL, UUID, field,
+    structs, structs_or_null, tagged,
 };
 
 /// The layout of a response that a broker may give.
@@ -31,6 +31,17 @@ pub(in crate::frame) fn of_response(api_key: i16) -> Option<&'static Layout> {
         _ => None,
     }
 }
+
+/// Who leads a partition now: in the tagged fields of Produce and Fetch alone.
+const LEADER: Kind = Kind::Struct(&[field("leader_id", 0, ALL, I32), field("leader_epoch", 0, ALL, I32)]);
+
+/// Where the leaders are that an answer names: in the tagged fields of Produce and Fetch alone.
+const NODE_ENDPOINTS: Kind = structs(&[
+    field("node_id", 0, ALL, I32),
+    field("host", 0, ALL, TEXT),
+    field("port", 0, ALL, I32),
+    field("rack", 0, ALL, TEXT_OR_NULL),
+]);
 
 static PRODUCE: Layout = Layout {
     name: "the answer to Produce",
@@ -64,33 +75,13 @@ static PRODUCE: Layout = Layout {
                             ]),
                         ),
                         field("error_message", 8, ALL, TEXT_OR_NULL),
-                        tagged(
-                            "current_leader",
-                            0,
-                            10,
-                            ALL,
-                            Kind::Struct(&[
-                                field("leader_id", 10, ALL, I32),
-                                field("leader_epoch", 10, ALL, I32),
-                            ]),
-                        ),
+                        tagged("current_leader", 0, 10, ALL, LEADER),
                     ]),
                 ),
             ]),
         ),
         field("throttle_time_ms", 0, ALL, I32),
-        tagged(
-            "node_endpoints",
-            0,
-            10,
-            ALL,
-            structs(&[
-                field("node_id", 10, ALL, I32),
-                field("host", 10, ALL, TEXT),
-                field("port", 10, ALL, I32),
-                field("rack", 10, ALL, TEXT_OR_NULL),
-            ]),
-        ),
+        tagged("node_endpoints", 0, 10, ALL, NODE_ENDPOINTS),
     ],
 };
 
@@ -137,16 +128,7 @@ static FETCH: Layout = Layout {
                             ALL,
                             Kind::Struct(&[field("epoch", 12, ALL, I32), field("end_offset", 12, ALL, I64)]),
                         ),
-                        tagged(
-                            "current_leader",
-                            1,
-                            12,
-                            ALL,
-                            Kind::Struct(&[
-                                field("leader_id", 12, ALL, I32),
-                                field("leader_epoch", 12, ALL, I32),
-                            ]),
-                        ),
+                        tagged("current_leader", 1, 12, ALL, LEADER),
                         tagged(
                             "snapshot_id",
                             2,
@@ -158,18 +140,7 @@ static FETCH: Layout = Layout {
                 ),
             ]),
         ),
-        tagged(
-            "node_endpoints",
-            0,
-            16,
-            ALL,
-            structs(&[
-                field("node_id", 16, ALL, I32),
-                field("host", 16, ALL, TEXT),
-                field("port", 16, ALL, I32),
-                field("rack", 16, ALL, TEXT_OR_NULL),
-            ]),
-        ),
+        tagged("node_endpoints", 0, 16, ALL, NODE_ENDPOINTS),
     ],
 };
 
@@ -239,19 +210,9 @@ static METADATA: Layout = Layout {
                         field("partition_index", 0, ALL, I32),
                         field("leader_id", 0, ALL, I32),
                         field("leader_epoch", 7, ALL, I32),
-                        field(
-                            "replica_nodes",
-                            0,
-                            ALL,
-                            Kind::Array { nullable: false, of: Element::Fixed(4) },
-                        ),
-                        field("isr_nodes", 0, ALL, Kind::Array { nullable: false, of: Element::Fixed(4) }),
-                        field(
-                            "offline_replicas",
-                            5,
-                            ALL,
-                            Kind::Array { nullable: false, of: Element::Fixed(4) },
-                        ),
+                        field("replica_nodes", 0, ALL, I32S),
+                        field("isr_nodes", 0, ALL, I32S),
+                        field("offline_replicas", 5, ALL, I32S),
                     ]),
                 ),
                 field("topic_authorized_operations", 8, ALL, I32),
