@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use shuniu_broker::leaders::{EARLIEST, LATEST};
 use shuniu_broker::topic::{self, TopicSpec};
 use shuniu_broker::{Connection, NodeId, Upstream, UpstreamError, connect_any};
 use shuniu_wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use shuniu_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use shuniu_wire::messages::metadata_request::MetadataRequestTopic;
 use shuniu_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use shuniu_wire::messages::{
     BrokerId, FetchRequest, FetchResponse, InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest,
-    ListOffsetsResponse, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse, ProducerId,
-    ResponseError, StrBytes, TopicName,
+    ListOffsetsResponse, MetadataResponse, ProduceRequest, ProduceResponse, ProducerId, ResponseError,
+    StrBytes, TopicName,
 };
 use shuniu_wire::{Request, Response};
 
@@ -23,8 +23,6 @@ pub const AUDIT_TOPIC: &str = "shuniu.audit";
 
 /// How long sequenced records stay, in milliseconds: seven days.
 const RETENTION_MS: &str = "604800000";
-const LATEST: i64 = -1;
-const EARLIEST: i64 = -2;
 
 /// Why the partition gave no good answer.
 #[derive(Debug, thiserror::Error)]
@@ -190,10 +188,7 @@ impl Partition {
             return Ok(Arc::clone(connection));
         }
         let any = connect_any(self.upstream.as_ref()).await?;
-        let wanted = MetadataRequestTopic::default().with_name(Some(name()));
-        let request =
-            MetadataRequest::default().with_topics(Some(vec![wanted])).with_allow_auto_topic_creation(false);
-        let response = any.call(request.into()).await?;
+        let response = any.call(topic::metadata_of(AUDIT_TOPIC).into()).await?;
         let response = MetadataResponse::try_from(response).map_err(|_| PartitionError::Answer)?;
         let topic = response.topics.into_iter().next().ok_or(PartitionError::Answer)?;
         self.check(topic.error_code)?;

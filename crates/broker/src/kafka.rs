@@ -79,6 +79,15 @@ struct Address {
     rack: Option<String>,
 }
 
+type Addresses<'a> = Vec<(&'a NodeId, &'a Address)>;
+
+impl Brokers {
+    /// Those that could be reached last, and those that could not.
+    fn by_reach(&self) -> (Addresses<'_>, Addresses<'_>) {
+        self.addresses.iter().partition(|(id, _)| !self.failing.contains(id))
+    }
+}
+
 impl KafkaCluster {
     /// A cluster; nothing is asked of it yet. Each connection's tasks run on `tracker`, and end when it is dropped.
     #[must_use]
@@ -89,8 +98,7 @@ impl KafkaCluster {
     async fn nodes_now(&self) -> Result<Vec<Node>, UpstreamError> {
         let mut brokers = self.brokers.lock().await;
         self.refresh(&mut brokers).await?;
-        let (failing, good): (Vec<_>, Vec<_>) =
-            brokers.addresses.iter().partition(|(id, _)| brokers.failing.contains(id));
+        let (good, failing) = brokers.by_reach();
         let node = |(id, address): (&NodeId, &Address)| Node { id: *id, rack: address.rack.clone() };
         Ok(good.into_iter().chain(failing).map(node).collect())
     }
@@ -125,8 +133,7 @@ impl KafkaCluster {
         if brokers.asked_at.is_some_and(|asked_at| asked_at.elapsed() < self.options.nodes_max) {
             return Ok(());
         }
-        let (failing, good): (Vec<_>, Vec<_>) =
-            brokers.addresses.iter().partition(|(id, _)| brokers.failing.contains(id));
+        let (good, failing) = brokers.by_reach();
         let of = |(_, address): (&NodeId, &Address)| (address.host.clone(), address.port);
         let mut asked: Vec<(String, u16)> = good.into_iter().map(of).collect();
         for address in &self.options.bootstrap {

@@ -7,14 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use shuniu_wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use shuniu_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use shuniu_wire::messages::metadata_request::MetadataRequestTopic;
 use shuniu_wire::messages::{
-    FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
-    ResponseError, StrBytes, TopicName,
+    FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataResponse, ResponseError,
 };
 use shuniu_wire::{Request, Response};
 use tokio::time::Instant;
 
+use crate::topic::{metadata_of, topic_name};
 use crate::upstream::{Connection, NodeId, Upstream, UpstreamError, connect_any};
 
 /// The first offset that is there, for [`Leaders::offset`].
@@ -90,7 +89,7 @@ impl Leaders {
     /// See [`LeaderError`].
     pub async fn offset(&mut self, topic: &str, partition: i32, time: i64) -> Result<i64, LeaderError> {
         let wanted = ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(time);
-        let named = ListOffsetsTopic::default().with_name(name(topic)).with_partitions(vec![wanted]);
+        let named = ListOffsetsTopic::default().with_name(topic_name(topic)).with_partitions(vec![wanted]);
         let request = ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![named]);
         let read = |response: ListOffsetsResponse| {
             let answer = response.topics.into_iter().flat_map(|topic| topic.partitions).next();
@@ -114,7 +113,7 @@ impl Leaders {
             .with_partition(partition)
             .with_fetch_offset(offset)
             .with_partition_max_bytes(bytes_max);
-        let named = FetchTopic::default().with_topic(name(topic)).with_partitions(vec![wanted]);
+        let named = FetchTopic::default().with_topic(topic_name(topic)).with_partitions(vec![wanted]);
         let request = FetchRequest::default().with_max_bytes(bytes_max).with_topics(vec![named]);
         let read = |response: FetchResponse| {
             if response.error_code != 0 {
@@ -199,10 +198,7 @@ impl Leaders {
             return Ok(*leader);
         }
         let any = connect_any(self.upstream.as_ref()).await.map_err(Failure::Upstream)?;
-        let wanted = MetadataRequestTopic::default().with_name(Some(name(topic)));
-        let request =
-            MetadataRequest::default().with_topics(Some(vec![wanted])).with_allow_auto_topic_creation(false);
-        let response = any.call(request.into()).await.map_err(Failure::Upstream)?;
+        let response = any.call(metadata_of(topic).into()).await.map_err(Failure::Upstream)?;
         let response = MetadataResponse::try_from(response).map_err(|_| Failure::Answer)?;
         let found = response.topics.into_iter().next().ok_or(Failure::Answer)?;
         if found.error_code != 0 {
@@ -216,8 +212,4 @@ impl Leaders {
         let leader = self.leaders.get(&(topic.to_owned(), partition)).copied();
         leader.ok_or(Failure::Refused(ResponseError::LeaderNotAvailable.code()))
     }
-}
-
-fn name(topic: &str) -> TopicName {
-    TopicName(StrBytes::from_string(topic.to_owned()))
 }

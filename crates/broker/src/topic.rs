@@ -112,10 +112,7 @@ pub async fn ensure(connection: &dyn Connection, spec: &TopicSpec) -> Result<Top
 
 /// The topic of that name, `None` when there is none.
 pub async fn find(connection: &dyn Connection, name: &str) -> Result<Option<Topic>, TopicError> {
-    let wanted = MetadataRequestTopic::default().with_name(Some(topic_name(name)));
-    let request =
-        MetadataRequest::default().with_topics(Some(vec![wanted])).with_allow_auto_topic_creation(false);
-    let response: MetadataResponse = ask(connection, name, request).await?;
+    let response: MetadataResponse = ask(connection, name, metadata_of(name)).await?;
     let topic = response
         .topics
         .into_iter()
@@ -180,7 +177,14 @@ fn refused(name: &str, code: i16, message: Option<StrBytes>) -> TopicError {
     TopicError::Refused { name: name.to_owned(), code, message }
 }
 
-fn topic_name(name: &str) -> TopicName {
+/// Asks for a topic and its leaders; it is not made by that.
+#[must_use]
+pub fn metadata_of(name: &str) -> MetadataRequest {
+    let wanted = MetadataRequestTopic::default().with_name(Some(topic_name(name)));
+    MetadataRequest::default().with_topics(Some(vec![wanted])).with_allow_auto_topic_creation(false)
+}
+
+pub(crate) fn topic_name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }
 
