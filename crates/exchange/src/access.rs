@@ -21,6 +21,11 @@ impl TopicRef {
     pub(crate) fn of(name: &TopicName, id: uuid::Uuid) -> Self {
         if name.is_empty() { Self::Id(id) } else { Self::Name(name.clone()) }
     }
+
+    /// As [`TopicRef::of`], where the name that the version lacks is null.
+    pub(crate) fn of_nullable(name: Option<&TopicName>, id: uuid::Uuid) -> Self {
+        name.map_or(Self::Id(id), |name| Self::Name(name.clone()))
+    }
 }
 
 impl fmt::Display for TopicRef {
@@ -97,6 +102,12 @@ impl Access {
 
 fn unknown(topic: &TopicRef) -> Denial {
     Denial::unknown_resource(&topic.to_string())
+}
+
+/// The id of a resource's topic, by the directory: a topic that somebody has made anew under its name is another one.
+/// Nil while the topic is not made.
+pub(crate) fn topic_id(resource: &Resource) -> uuid::Uuid {
+    resource.topic_id.map(|id| uuid::Uuid::from_bytes(id.0)).unwrap_or_default()
 }
 
 /// A resource's topic.

@@ -17,6 +17,7 @@ use shuniu_store::{Change, Store, StoreError};
 use crate::keyring::KeyRing;
 
 pub use file::DirectoryFile;
+pub(crate) use problem::chain;
 pub use problem::{Problem, Problems};
 
 /// How a file is read against the directory.

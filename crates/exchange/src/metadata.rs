@@ -33,7 +33,7 @@ pub(crate) fn visible(
         None => names.extend(access.visible_topics()),
         Some(topics) => {
             for topic in topics {
-                let named = topic_ref(topic);
+                let named = TopicRef::of_nullable(topic.name.as_ref(), topic.topic_id);
                 if let Some(name) = access.visible(&named) {
                     names.insert(name);
                     continue;
@@ -78,19 +78,9 @@ fn is_known(access: &Access, topic: &MetadataResponseTopic) -> bool {
     })
 }
 
-fn topic_ref(topic: &MetadataRequestTopic) -> TopicRef {
-    match &topic.name {
-        Some(name) => TopicRef::Name(name.clone()),
-        None => TopicRef::Id(topic.topic_id),
-    }
-}
-
 /// The topic of a refusal, as it was asked for.
 pub(crate) fn asked(refused: &MetadataResponseTopic) -> TopicRef {
-    match &refused.name {
-        Some(name) => TopicRef::Name(name.clone()),
-        None => TopicRef::Id(refused.topic_id),
-    }
+    TopicRef::of_nullable(refused.name.as_ref(), refused.topic_id)
 }
 
 fn refusal(topic: &MetadataRequestTopic) -> MetadataResponseTopic {

@@ -14,7 +14,7 @@ use shuniu_wire::messages::produce_response::{
 };
 use shuniu_wire::messages::{ProduceRequest, ProduceResponse, ResponseError, StrBytes};
 
-use crate::access::{TopicRef, topic_name};
+use crate::access::{TopicRef, topic_id, topic_name};
 use crate::caller::Caller;
 use crate::check::{Accepted, Inspector, Refusal};
 use crate::hub::Hub;
@@ -214,9 +214,7 @@ fn upstream_request(asked: &[Asked], timeout_ms: i32) -> Option<ProduceRequest> 
             (!partitions.is_empty()).then(|| {
                 TopicProduceData::default()
                     .with_name(topic_name(&resource.name))
-                    .with_topic_id(
-                        resource.topic_id.map(|id| uuid::Uuid::from_bytes(id.0)).unwrap_or_default(),
-                    )
+                    .with_topic_id(topic_id(resource))
                     .with_partition_data(partitions)
             })
         })

@@ -14,7 +14,7 @@ use shuniu_wire::messages::fetch_response::{FetchableTopicResponse, PartitionDat
 use shuniu_wire::messages::{FetchRequest, FetchResponse, ResponseError};
 use tokio::time::Instant;
 
-use crate::access::{Access, TopicRef, topic_name};
+use crate::access::{Access, TopicRef, topic_id, topic_name};
 use crate::caller::Caller;
 use crate::hub::Hub;
 use crate::project::{Fault, Projected, ProjectedPartition, Reader, Share};
@@ -156,7 +156,7 @@ impl Scan {
                 Some(
                     FetchTopic::default()
                         .with_topic(topic_name(&granted.resource.name))
-                        .with_topic_id(granted.topic_id())
+                        .with_topic_id(topic_id(&granted.resource))
                         .with_partitions(partitions),
                 )
             })
@@ -308,11 +308,6 @@ impl Scan {
 }
 
 impl Granted {
-    /// By the directory: a topic that somebody has made anew under its name is another one.
-    fn topic_id(&self) -> uuid::Uuid {
-        self.resource.topic_id.map(|id| uuid::Uuid::from_bytes(id.0)).unwrap_or_default()
-    }
-
     fn is(&self, topic_id: uuid::Uuid) -> bool {
         self.resource.topic_id.is_some_and(|id| id.0 == *topic_id.as_bytes())
     }

@@ -14,6 +14,7 @@ use shuniu_broker::topic::find;
 use shuniu_ledger::{Action, BootId, Draft, OffsetRange, OffsetSpan, Publication, Subjects};
 use shuniu_model::{Resource, TopicId};
 
+use crate::apply::chain;
 use crate::exchange::Exchange;
 use crate::session::Closed;
 
@@ -156,15 +157,8 @@ impl Exchange {
     }
 }
 
-/// The error with its causes.
 fn failed(error: &dyn std::error::Error) -> Closed {
-    let mut reason = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        reason = format!("{reason}: {error}");
-        cause = error.source();
-    }
-    Closed::new(reason)
+    Closed::new(chain(error))
 }
 
 type Covered = HashMap<(TopicId, i32), Vec<(i64, i64)>>;
