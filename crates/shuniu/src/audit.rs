@@ -58,7 +58,7 @@ pub enum AuditError {
     /// The entry about the reading cannot be written, so nothing is read.
     #[error("cannot write down that the log is read")]
     Entry(#[source] serde_json::Error),
-    /// The entry about the reading cannot be written, so nothing is read.
+    /// The directory, which takes the entry about the reading, cannot be opened, so nothing is read.
     #[error("cannot write down that the log is read")]
     Directory(#[source] DirectoryError),
     /// The entry about the reading cannot be written, so nothing is read.

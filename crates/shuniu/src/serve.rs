@@ -25,7 +25,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{self, Config, RecordStore};
+use crate::config::{self, Config};
 use crate::directory::{self, DirectoryError};
 use crate::keys::Keys;
 use crate::secret_file::SecretFileError;
@@ -334,15 +334,8 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
 /// The Kafka door's listeners: one for each virtual broker.
 async fn listen_kafka(config: &Config) -> Result<Vec<(NodeId, TcpListener)>, ServeError> {
     let mut listeners = Vec::new();
-    match config.records.store {
-        RecordStore::Engine => {
-            listeners.push((shuniu_engine::NODE, listen(config.gateway.listen).await?));
-        }
-        RecordStore::Kafka => {
-            for broker in &config.gateway.brokers {
-                listeners.push((NodeId(broker.node), listen(broker.listen).await?));
-            }
-        }
+    for broker in virtual_brokers(config) {
+        listeners.push((NodeId(broker.node), listen(broker.listen).await?));
     }
     Ok(listeners)
 }
@@ -377,7 +370,10 @@ fn settings(config: &config::Exchange) -> Settings {
 }
 
 fn gateway_options(config: &Config) -> shuniu_gateway::Options {
-    let brokers = virtual_brokers(config);
+    let brokers = virtual_brokers(config)
+        .into_iter()
+        .map(|it| (NodeId(it.node), shuniu_gateway::Broker { host: it.host, port: it.port }))
+        .collect();
     let config = &config.gateway;
     shuniu_gateway::Options {
         brokers,

@@ -1,23 +1,19 @@
 //! The record store that the configuration names.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
-use shuniu_broker::{KafkaCluster, KafkaOptions, NodeId, Upstream};
+use rustls::ClientConfig;
+use shuniu_broker::{KafkaCluster, KafkaOptions, Upstream};
 use shuniu_engine::{Engine, EngineConfig};
 use shuniu_model::Clock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::tls::{TlsError, certificates};
+use super::tls::{TlsError, authority, certificates, private_key};
 use super::{ServeError, close};
-use crate::config::{self, Config, RecordStore};
-use crate::secret_file;
+use crate::config::{self, Config, RecordStore, VirtualBroker};
 
 /// One machine: records have no other replica.
 const ENGINE_REPLICATION: u16 = 1;
@@ -63,19 +59,17 @@ impl Records {
     }
 }
 
-/// Where clients reach each virtual broker: virtual broker n is the record store's broker n.
-pub(super) fn virtual_brokers(config: &Config) -> BTreeMap<NodeId, shuniu_gateway::Broker> {
+/// Where each virtual broker listens and is reached: virtual broker n is the record store's broker n.
+pub(super) fn virtual_brokers(config: &Config) -> Vec<VirtualBroker> {
     let gateway = &config.gateway;
     match config.records.store {
-        RecordStore::Engine => {
-            let broker = shuniu_gateway::Broker { host: gateway.host.clone(), port: gateway.port };
-            BTreeMap::from([(shuniu_engine::NODE, broker)])
-        }
-        RecordStore::Kafka => gateway
-            .brokers
-            .iter()
-            .map(|it| (NodeId(it.node), shuniu_gateway::Broker { host: it.host.clone(), port: it.port }))
-            .collect(),
+        RecordStore::Engine => vec![VirtualBroker {
+            node: shuniu_engine::NODE.0,
+            listen: gateway.listen,
+            host: gateway.host.clone(),
+            port: gateway.port,
+        }],
+        RecordStore::Kafka => gateway.brokers.clone(),
     }
 }
 
@@ -87,7 +81,7 @@ fn engine_config(folder: &Path, config: &config::Engine) -> EngineConfig {
 }
 
 /// How the cluster is reached.
-pub(crate) fn kafka_options(folder: &Path, config: &config::Kafka) -> Result<KafkaOptions, ServeError> {
+fn kafka_options(folder: &Path, config: &config::Kafka) -> Result<KafkaOptions, ServeError> {
     let tls = if config.tls { Some(client_tls(folder, config).map_err(ServeError::KafkaTls)?) } else { None };
     Ok(KafkaOptions {
         bootstrap: config.bootstrap.clone(),
@@ -102,16 +96,9 @@ pub(crate) fn kafka_options(folder: &Path, config: &config::Kafka) -> Result<Kaf
 
 /// The hub's own certificate for the cluster, and the one authority that it believes.
 fn client_tls(folder: &Path, config: &config::Kafka) -> Result<Arc<ClientConfig>, TlsError> {
-    let path = folder.join(&config.authority);
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(&path)? {
-        roots.add(certificate).map_err(|source| TlsError::Authority { path: path.clone(), source })?;
-    }
+    let roots = authority(folder.join(&config.authority))?;
     let chain = certificates(&folder.join(&config.certificate))?;
-    let path = folder.join(&config.key);
-    let key = secret_file::read(&path).map_err(TlsError::KeyFile)?;
-    let key =
-        PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|source| TlsError::Key { path, source })?;
+    let key = private_key(folder.join(&config.key))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let client = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])

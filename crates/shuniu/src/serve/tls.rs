@@ -60,20 +60,13 @@ pub(super) fn server(
     revocations: Revocations,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let path = folder.join(&config.authority);
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(&path)? {
-        roots.add(certificate).map_err(|source| TlsError::Authority { path: path.clone(), source })?;
-    }
+    let roots = authority(folder.join(&config.authority))?;
     let authority = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
         .build()
         .map_err(TlsError::Verifier)?;
     let verifier = Arc::new(Verifier { authority, revocations });
     let chain = certificates(&folder.join(&config.certificate))?;
-    let path = folder.join(&config.key);
-    let key = secret_file::read(&path).map_err(TlsError::KeyFile)?;
-    let key =
-        PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|source| TlsError::Key { path, source })?;
+    let key = private_key(folder.join(&config.key))?;
     let mut server = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .and_then(|builder| builder.with_client_cert_verifier(verifier).with_single_cert(chain, key))
@@ -81,6 +74,21 @@ pub(super) fn server(
     // Every connection shows its certificate anew: a resumed one would be believed from before a revocation or an end.
     server.send_tls13_tickets = 0;
     Ok(Arc::new(server))
+}
+
+/// The certificates that are believed.
+pub(super) fn authority(path: PathBuf) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(&path)? {
+        roots.add(certificate).map_err(|source| TlsError::Authority { path: path.clone(), source })?;
+    }
+    Ok(roots)
+}
+
+/// The key of the hub's own certificate.
+pub(super) fn private_key(path: PathBuf) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let key = secret_file::read(&path).map_err(TlsError::KeyFile)?;
+    PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|source| TlsError::Key { path, source })
 }
 
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
