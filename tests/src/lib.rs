@@ -13,8 +13,10 @@ mod hub;
 mod kafka;
 mod person;
 mod postgres;
+mod publisher;
 
 pub use hub::{Hub, repository};
 pub use kafka::{KAFKA, KAFKA_3, Kafka};
 pub use person::{citizen, person};
 pub use postgres::Postgres;
+pub use publisher::Publisher;

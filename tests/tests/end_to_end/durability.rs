@@ -1,57 +1,21 @@
 //! kill -9, two hubs on one folder, a full disk.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
-use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
-use shuniu_tests::{Hub, citizen, person};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use shuniu_tests::{Hub, Publisher, citizen, person};
 
 use crate::{consume, publish};
-
-/// Remembers which records were acknowledged.
-#[derive(Clone, Default)]
-struct Acknowledged(Arc<Mutex<BTreeSet<String>>>);
-
-impl ClientContext for Acknowledged {}
-
-impl ProducerContext for Acknowledged {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Ok(message) = result {
-            let key = String::from_utf8(message.key().unwrap().to_vec()).unwrap();
-            self.0.lock().unwrap().insert(key);
-        }
-    }
-}
 
 #[test]
 fn p4_nothing_acknowledged_is_lost_or_doubled_across_kill_9_of_the_hub() {
     let mut hub = Hub::start();
-    let schema = hub.schema_id("population-register", "population");
-    let acknowledged = Acknowledged::default();
-    let producer: BaseProducer<Acknowledged> = hub
-        .client("population-register")
-        .set("enable.idempotence", "true")
-        .set("compression.type", "lz4")
-        .set("linger.ms", "2")
-        .set("message.timeout.ms", "120000")
-        .create_with_context(acknowledged.clone())
-        .unwrap();
+    let publisher = Publisher::new(&hub);
     let total = 6_000_u32;
     for n in 0..total {
-        let key = citizen(n);
-        let value = person(schema, &key, "张三", "500103");
-        let headers = OwnedHeaders::new().insert(Header { key: "before", value: Some("") });
-        let mut record = BaseRecord::to("population").key(&key).payload(&value).headers(headers);
-        while let Err((_, again)) = producer.send(record) {
-            producer.poll(Duration::from_millis(20));
-            record = again;
-        }
-        producer.poll(Duration::ZERO);
+        publisher.publish(n);
         if n % 200 == 0 {
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -60,8 +24,7 @@ fn p4_nothing_acknowledged_is_lost_or_doubled_across_kill_9_of_the_hub() {
             hub.restart();
         }
     }
-    producer.flush(Duration::from_secs(90)).unwrap();
-    let acknowledged = acknowledged.0.lock().unwrap().clone();
+    let acknowledged: BTreeSet<String> = publisher.finish(Duration::from_secs(90)).into_keys().collect();
     assert_eq!(acknowledged.len(), usize::try_from(total).unwrap());
     hub.kill();
     hub.restart();

@@ -1,53 +1,11 @@
 //! The hub on a cluster, with unchanged clients.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
+use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
-use shuniu_tests::{Hub, Kafka, citizen, person};
-
-/// Remembers which records were acknowledged.
-#[derive(Clone, Default)]
-struct Acknowledged(Arc<Mutex<BTreeMap<String, usize>>>);
-
-impl ClientContext for Acknowledged {}
-
-impl ProducerContext for Acknowledged {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Ok(message) = result {
-            let key = String::from_utf8(message.key().unwrap().to_vec()).unwrap();
-            *self.0.lock().unwrap().entry(key).or_default() += 1;
-        }
-    }
-}
-
-fn producer(hub: &Hub, acknowledged: &Acknowledged) -> BaseProducer<Acknowledged> {
-    hub.client("population-register")
-        .set("enable.idempotence", "true")
-        .set("compression.type", "lz4")
-        .set("linger.ms", "2")
-        .set("message.timeout.ms", "120000")
-        .create_with_context(acknowledged.clone())
-        .unwrap()
-}
-
-fn publish(producer: &BaseProducer<Acknowledged>, schema: u32, n: u32) {
-    let key = citizen(n);
-    let value = person(schema, &key, "张三", "500103");
-    let headers = OwnedHeaders::new().insert(Header { key: "before", value: Some("") });
-    let mut record = BaseRecord::to("population").key(&key).payload(&value).headers(headers);
-    while let Err((_, again)) = producer.send(record) {
-        producer.poll(Duration::from_millis(20));
-        record = again;
-    }
-    producer.poll(Duration::ZERO);
-}
+use shuniu_tests::{Hub, Kafka, Publisher};
 
 fn consumer(hub: &Hub, group: &str) -> BaseConsumer {
     let consumer: BaseConsumer = hub
@@ -95,14 +53,11 @@ fn a_record_goes_through_a_hub_on_kafka_as_granted_and_stands_on_the_log() {
     // Killed and started again, it goes on where it was: the log's chain, the records, the group's offsets.
     hub.kill();
     hub.restart();
-    let acknowledged = Acknowledged::default();
-    let producer = producer(&hub, &acknowledged);
-    let schema = hub.schema_id("population-register", "population");
+    let publisher = Publisher::new(&hub);
     for n in 100..110 {
-        publish(&producer, schema, n);
+        publisher.publish(n);
     }
-    producer.flush(Duration::from_secs(60)).unwrap();
-    let keys = acknowledged.0.lock().unwrap().clone();
+    let keys = publisher.finish(Duration::from_secs(60));
     assert_eq!(keys.len(), 10);
     read_all(&consumer(&hub, "again"), &keys, &mut BTreeMap::new());
     hub.stop();
@@ -113,15 +68,13 @@ fn a_record_goes_through_a_hub_on_kafka_as_granted_and_stands_on_the_log() {
 fn p4_nothing_acknowledged_is_lost_or_doubled_when_a_broker_of_three_is_killed() {
     let kafka = Kafka::start(3);
     let mut hub = Hub::on_kafka(&kafka);
-    let schema = hub.schema_id("population-register", "population");
-    let acknowledged = Acknowledged::default();
-    let producer = producer(&hub, &acknowledged);
+    let publisher = Publisher::new(&hub);
     let live = consumer(&hub, "live");
     let mut got = BTreeMap::new();
     let total = 3_000_u32;
     let victim = kafka.leader("shuniu.audit", 0).unwrap();
     for n in 0..total {
-        publish(&producer, schema, n);
+        publisher.publish(n);
         read(&live, Duration::ZERO, &mut got);
         if n % 100 == 0 {
             std::thread::sleep(Duration::from_millis(20));
@@ -134,8 +87,7 @@ fn p4_nothing_acknowledged_is_lost_or_doubled_when_a_broker_of_three_is_killed()
             kafka.restart(victim);
         }
     }
-    producer.flush(Duration::from_secs(120)).unwrap();
-    let keys = acknowledged.0.lock().unwrap().clone();
+    let keys = publisher.finish(Duration::from_secs(120));
     assert_eq!(keys.len(), usize::try_from(total).unwrap());
     read_all(&live, &keys, &mut got);
     // From the beginning, by another group: each record once.
