@@ -6,13 +6,13 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use shuniu_exchange::{Caller, Exchange, RegisteredSchema, Registry};
+use shuniu_exchange::{Caller, Exchange, RegisteredSchema, Registry, RegistryRefused};
 
 const CONTENT_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
@@ -22,11 +22,12 @@ pub(crate) struct RegistryError {
     status: StatusCode,
     code: u32,
     message: String,
+    retry_after_seconds: Option<u64>,
 }
 
 impl RegistryError {
     fn new(status: StatusCode, code: u32, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), retry_after_seconds: None }
     }
 
     fn no_subject(subject: &str) -> Self {
@@ -47,7 +48,11 @@ impl RegistryError {
 impl IntoResponse for RegistryError {
     fn into_response(self) -> Response {
         let body = json!({ "error_code": self.code, "message": self.message }).to_string();
-        (self.status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response()
+        let mut response = (self.status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();
+        if let Some(seconds) = self.retry_after_seconds {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
     }
 }
 
@@ -96,10 +101,14 @@ pub(crate) fn router(exchange: Arc<Exchange>) -> Router {
 }
 
 async fn registry(exchange: &Exchange, caller: &Caller) -> Result<Registry, RegistryError> {
-    exchange
-        .registry(caller)
-        .await
-        .map_err(|stale| RegistryError::new(StatusCode::SERVICE_UNAVAILABLE, 50003, stale.to_string()))
+    exchange.registry(caller).await.map_err(|refused| {
+        let (status, code) = match refused {
+            RegistryRefused::Stale(_) => (StatusCode::SERVICE_UNAVAILABLE, 50003),
+            RegistryRefused::Throttled(_) => (StatusCode::TOO_MANY_REQUESTS, 429),
+        };
+        let retry_after_seconds = refused.retry_after_seconds();
+        RegistryError { retry_after_seconds, ..RegistryError::new(status, code, refused.to_string()) }
+    })
 }
 
 async fn subjects(State(exchange): State<Arc<Exchange>>, Extension(caller): Extension<Caller>) -> Answer {

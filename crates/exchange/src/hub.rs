@@ -1,26 +1,32 @@
 //! What all sessions share.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use shuniu_archive::AuditLog;
 use shuniu_ledger::{Actor, Draft, Refusal as RefusalEntry, SubjectKey};
 use shuniu_model::identifier::Uscc;
-use shuniu_model::{ResourceName, Timestamp};
+use shuniu_model::{ResourceName, SystemId, Timestamp};
 use shuniu_policy::{Denial, ReadPermit};
 use shuniu_wire::ApiKey;
 
 use crate::access::Access;
 use crate::acknowledged::Acknowledged;
+use crate::budget::{Budget, WholeBudget};
 use crate::caller::Caller;
 use crate::check::Refusal;
 use crate::keyring::{KeyRing, KeyUnavailable};
+use crate::limits::Limiter;
 use crate::plans::Plans;
 use crate::policy_watch::{PolicyWatch, Stale};
 use crate::recorded::Withdrawn;
 
 /// The code of a connection whose certificate has ended since it was let in.
 const CERTIFICATE_EXPIRED: &str = "certificate-expired";
+
+/// Systems' budgets kept; over that those without a connection go.
+const SYSTEMS_KEPT: usize = 1_024;
 
 /// Bounds of the exchange.
 #[derive(Debug, Clone)]
@@ -33,6 +39,14 @@ pub struct Settings {
     pub scan_bytes_max: usize,
     /// A batch over this once decompressed is refused, in and out.
     pub decompressed_bytes_max: usize,
+    /// What answers of all clients may take of memory at once; more wait.
+    pub answers_bytes_max: usize,
+    /// What answers of one system may take of it.
+    pub answers_bytes_per_system_max: usize,
+    /// Answers with records that each grant gets in a second; a minute's worth may come at once.
+    pub deliveries_per_second: u64,
+    /// Requests for schemas that each system may make in a second; a minute's worth may come at once.
+    pub registry_requests_per_second: u64,
 }
 
 impl Default for Settings {
@@ -42,6 +56,10 @@ impl Default for Settings {
             fetch_wait_ms_max: 30_000,
             scan_bytes_max: 64 << 20,
             decompressed_bytes_max: 32 << 20,
+            answers_bytes_max: 512 << 20,
+            answers_bytes_per_system_max: 64 << 20,
+            deliveries_per_second: 20,
+            registry_requests_per_second: 20,
         }
     }
 }
@@ -53,6 +71,9 @@ pub(crate) struct Hub {
     pub(crate) plans: Plans,
     pub(crate) audit: AuditLog,
     pub(crate) acknowledged: Acknowledged,
+    pub(crate) limits: Limiter,
+    answers: WholeBudget,
+    systems: Mutex<HashMap<SystemId, Budget>>,
     keys: Arc<dyn KeyRing>,
     subject_key: Mutex<Option<Arc<SubjectKey>>>,
 }
@@ -64,6 +85,8 @@ impl Hub {
         audit: AuditLog,
         keys: Arc<dyn KeyRing>,
     ) -> Self {
+        let limits = Limiter::new(settings.deliveries_per_second, settings.registry_requests_per_second);
+        let answers = Budget::of_all(settings.answers_bytes_max);
         let plans = Plans::new(Arc::clone(&keys), settings.decompressed_bytes_max);
         Self {
             settings,
@@ -71,9 +94,22 @@ impl Hub {
             plans,
             audit,
             acknowledged: Acknowledged::default(),
+            limits,
+            answers,
+            systems: Mutex::default(),
             keys,
             subject_key: Mutex::new(None),
         }
+    }
+
+    /// The memory that a system's answers may take: one budget for all its connections.
+    pub(crate) fn answers_of(&self, system: &SystemId) -> Budget {
+        let mut systems = self.systems.lock().unwrap_or_else(PoisonError::into_inner);
+        if systems.len() >= SYSTEMS_KEPT {
+            systems.retain(|_, budget| !budget.is_alone());
+        }
+        let bytes_max = self.settings.answers_bytes_per_system_max;
+        systems.entry(system.clone()).or_insert_with(|| self.answers.of_one(bytes_max)).clone()
     }
 
     /// The policy of this moment for a caller; waits while it cannot be confirmed.

@@ -7,11 +7,12 @@ use shuniu_model::{Codec, Resource};
 use shuniu_policy::ReadPermit;
 use shuniu_schema::{Malformed, Plan, frame};
 use shuniu_wire::batch::{
-    BatchError, Compression, Delivered, Disposition, Part, Record, RecordOut, RewriteError, RewriteOptions,
-    batches, pass_through, rewrite,
+    BatchError, Compression, Delivered, Disposition, Part as Leaving, Record, RecordOut, RewriteError,
+    RewriteOptions, batches, pass_through, rewrite,
 };
 use shuniu_wire::messages::FetchResponse;
 
+use crate::budget::Share;
 use crate::caller::Caller;
 use crate::headers::{BEFORE, LEAVING};
 use crate::plans::Scratches;
@@ -72,10 +73,11 @@ pub(crate) struct ProjectedPartition {
 }
 
 /// A partition's records on their way to the projection.
-pub(crate) struct Share {
+pub(crate) struct Part {
     pub(crate) topic: usize,
     pub(crate) partition: i32,
     pub(crate) fetch_offset: i64,
+    pub(crate) records_max: u64,
     pub(crate) records: Bytes,
     pub(crate) permit: Arc<ReadPermit>,
     pub(crate) reader: Arc<Reader>,
@@ -90,11 +92,13 @@ pub(crate) struct Projected {
     pub(crate) response: FetchResponse,
     pub(crate) caller: Caller,
     pub(crate) topics: Vec<ProjectedTopic>,
+    /// The memory that it takes.
+    pub(crate) share: Option<Share>,
 }
 
 impl Projected {
     pub(crate) fn new(response: FetchResponse, caller: Caller, topics: Vec<ProjectedTopic>) -> Self {
-        Self { response, caller, topics }
+        Self { response, caller, topics, share: None }
     }
 }
 
@@ -108,17 +112,21 @@ impl Reader {
         Self { planned, untouched, decompressed_bytes_max, scratches }
     }
 
-    /// Projects a partition's records from the fetch offset on. The permit is the proof that they may be read.
+    /// Projects a partition's records from the fetch offset on, until as many or as much leaves as may; a batch is
+    /// never cut. The permit is the proof that they may be read.
     pub(crate) fn project(
         &self,
         permit: &ReadPermit,
         records: &Bytes,
         fetch_offset: i64,
+        records_max: u64,
+        bytes_max: usize,
     ) -> Result<ProjectedPartition, Fault> {
+        let codec = compression(permit.grant().codec);
         let options = RewriteOptions {
-            fetch_offset,
-            codec: compression(permit.grant().codec),
-            decompressed_bytes_max: self.decompressed_bytes_max,
+            records_max,
+            bytes_max,
+            ..RewriteOptions::new(fetch_offset, codec, self.decompressed_bytes_max)
         };
         if self.untouched && self.passes(records, &options)? {
             let passed = self.scratches.with(|scratch| pass_through(records, &options, scratch));
@@ -192,7 +200,7 @@ impl Reader {
         };
         match written {
             Some((planned, body)) => {
-                out.value = Part::Written;
+                out.value = Leaving::Written;
                 frame::put(planned.id, &mut out.value_bytes);
                 planned.plan.project(body, &mut out.value_bytes)?;
                 if schemas.last() != Some(&planned.id) && !schemas.contains(&planned.id) {
@@ -203,11 +211,11 @@ impl Reader {
                 if !self.was_visible(record)? {
                     return Ok(Disposition::Drop);
                 }
-                out.value = Part::Null;
+                out.value = Leaving::Null;
             }
         }
         let newest = self.planned.last().ok_or(RecordFault::Schema(0))?;
-        out.key = Part::Written;
+        out.key = Leaving::Written;
         newest.plan.key(record.key.ok_or(RecordFault::NoKey)?, &mut out.key_bytes);
         out.headers = LEAVING;
         Ok(Disposition::Deliver)

@@ -1,6 +1,7 @@
 //! The audit entry before the bytes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use shuniu_ledger::{Actor, Delivery, Draft, OffsetRange, Publication, Subjects};
@@ -25,7 +26,7 @@ pub(crate) async fn record(
     version: i16,
     correlation_id: i32,
 ) -> Result<Recorded, Closed> {
-    let Projected { mut response, caller, topics } = projected;
+    let Projected { mut response, caller, topics, mut share } = projected;
     let mut drafts = Vec::new();
     let mut permits = Vec::new();
     for (resource, permit, partitions) in &topics {
@@ -49,9 +50,15 @@ pub(crate) async fn record(
             permits.retain(|kept| !Arc::ptr_eq(kept, permit));
         }
     }
+    let throttle = Duration::from_millis(u64::try_from(response.throttle_time_ms).unwrap_or(0));
     let frame = encode_response(version, correlation_id, response.into())
         .map_err(|error| Closed::new(error.to_string()))?;
-    Ok(Recorded::new(Arc::clone(hub), permits, frame))
+    // The frame holds a copy of the records.
+    drop(topics);
+    if let Some(share) = &mut share {
+        share.shrink(frame.len());
+    }
+    Ok(Recorded::new(Arc::clone(hub), permits, frame, throttle, share))
 }
 
 fn delivered(

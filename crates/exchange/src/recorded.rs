@@ -1,10 +1,12 @@
 //! What may be sent: a response whose audit entry is durable.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use shuniu_policy::ReadPermit;
 
+use crate::budget::Share;
 use crate::hub::Hub;
 
 /// A permission is looked at again before each of these is handed out.
@@ -28,12 +30,28 @@ pub struct Recorded {
     hub: Arc<Hub>,
     permits: Vec<Arc<ReadPermit>>,
     rest: Bytes,
+    throttle: Duration,
+    /// The memory that it takes, until the client has it.
+    _share: Option<Share>,
 }
 
 impl Recorded {
     /// Made by `record` alone, after the audit log has acknowledged.
-    pub(crate) fn new(hub: Arc<Hub>, permits: Vec<Arc<ReadPermit>>, frame: Bytes) -> Self {
-        Self { hub, permits, rest: frame }
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        permits: Vec<Arc<ReadPermit>>,
+        frame: Bytes,
+        throttle: Duration,
+        share: Option<Share>,
+    ) -> Self {
+        Self { hub, permits, rest: frame, throttle, _share: share }
+    }
+
+    /// How long the connection is to take no other request once this is sent: its grant is over its limit. The answer
+    /// says so to the client.
+    #[must_use]
+    pub fn throttle(&self) -> Duration {
+        self.throttle
     }
 
     /// The bytes that may be sent next, `None` after the last.

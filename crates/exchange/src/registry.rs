@@ -1,6 +1,7 @@
 //! Schemas as one caller may see them, in the terms of the Confluent Schema Registry.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use shuniu_model::{Resource, ResourceName};
 use shuniu_schema::Schema;
@@ -23,6 +24,32 @@ pub struct RegisteredSchema {
     pub text: String,
 }
 
+/// Why a caller gets no schemas now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryRefused {
+    /// The policy cannot be confirmed.
+    #[error(transparent)]
+    Stale(#[from] Stale),
+    /// It asks too often.
+    #[error("the system asks for schemas more often than it may: ask again in {} s, and keep what you have read", whole_seconds(*.0))]
+    Throttled(Duration),
+}
+
+impl RegistryRefused {
+    /// After how many seconds to ask again, where that is known.
+    #[must_use]
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        match self {
+            Self::Stale(_) => None,
+            Self::Throttled(wait) => Some(whole_seconds(*wait)),
+        }
+    }
+}
+
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs().saturating_add(1)
+}
+
 /// The registry for one caller: a publishing system sees its source schemas, a consumer those of its view.
 pub struct Registry {
     access: Access,
@@ -32,8 +59,10 @@ impl Exchange {
     /// The registry as a caller sees it now.
     ///
     /// # Errors
-    /// [`Stale`] when the policy cannot be confirmed.
-    pub async fn registry(&self, caller: &Caller) -> Result<Registry, Stale> {
+    /// When the policy cannot be confirmed, or the caller asks too often.
+    pub async fn registry(&self, caller: &Caller) -> Result<Registry, RegistryRefused> {
+        let hub = self.hub();
+        hub.limits.asked(&caller.system, hub.policy.now()).map_err(RegistryRefused::Throttled)?;
         Ok(Registry { access: self.hub().access(caller).await? })
     }
 }

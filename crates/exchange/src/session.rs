@@ -11,12 +11,14 @@ use shuniu_wire::messages::{
 use shuniu_wire::{ApiKey, Request, Response};
 
 use crate::access::{Access, TopicRef};
+use crate::budget::Budget;
 use crate::caller::Caller;
 use crate::group::{Groups, InvalidGroupId};
 use crate::hub::Hub;
 use crate::publish::Submitted;
+use crate::read::Fetching;
 use crate::recorded::{Recorded, Withdrawn};
-use crate::{metadata, offsets, publish, read, record};
+use crate::{metadata, offsets, publish, record};
 
 /// The session can give no answer: the door closes the connection, and the client goes on with another replica.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -45,11 +47,13 @@ pub struct Session {
     hub: Arc<Hub>,
     caller: Caller,
     upstream: Arc<dyn Connection>,
+    answers: Budget,
 }
 
 impl Session {
     pub(crate) fn new(hub: Arc<Hub>, caller: Caller, upstream: Arc<dyn Connection>) -> Self {
-        Self { hub, caller, upstream }
+        let answers = hub.answers_of(&caller.system);
+        Self { hub, caller, upstream, answers }
     }
 
     /// Topics, partitions and leaders that the caller may see. Host names and ports are upstream's: the door that
@@ -80,7 +84,8 @@ impl Session {
         version: i16,
         correlation_id: i32,
     ) -> Result<Recorded, Closed> {
-        let projected = read::fetch(&self.hub, &self.caller, self.upstream.as_ref(), request).await?;
+        let asked = Fetching { hub: &self.hub, caller: &self.caller, answers: &self.answers };
+        let projected = asked.run(self.upstream.as_ref(), request).await?;
         record::record(&self.hub, projected, version, correlation_id).await
     }
 

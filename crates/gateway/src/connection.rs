@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use shuniu_exchange::{Caller, Recorded, Session, Withdrawn};
+use shuniu_exchange::{Budget, Caller, Recorded, Session, Withdrawn};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{self, Answer, Asked};
-use crate::budget::Budget;
 use crate::door::Options;
 use crate::frames::{self, Frame, Frames, ReadError};
 
@@ -132,10 +131,25 @@ impl Serving<'_> {
         match answer {
             Ok(None) => Ok(()),
             Ok(Some(Answer::Frame(bytes))) => self.write(stream, bytes).await,
-            Ok(Some(Answer::Recorded(recorded))) => self.write_recorded(stream, recorded).await,
+            Ok(Some(Answer::Recorded(recorded))) => {
+                let throttle = recorded.throttle();
+                self.write_recorded(stream, recorded).await?;
+                self.mute(throttle).await;
+                Ok(())
+            }
             Err(reason) => {
                 self.drain(stream, waiting).await?;
                 Err(End::Closed(reason))
+            }
+        }
+    }
+
+    /// Takes no request for as long as the client was told to wait, whether it does or not.
+    async fn mute(&self, throttle: Duration) {
+        if !throttle.is_zero() {
+            tokio::select! {
+                () = self.cancel.cancelled() => {}
+                () = tokio::time::sleep(throttle) => {}
             }
         }
     }

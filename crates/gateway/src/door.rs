@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use shuniu_exchange::{Caller, Exchange, NodeId};
+use shuniu_exchange::{Budget, Caller, Exchange, NodeId, WholeBudget};
 use shuniu_model::SystemId;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -15,7 +15,6 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::budget::{Budget, WholeBudget};
 use crate::connection::Serving;
 
 /// After a failed accept (out of file descriptors, as a rule) the door waits this long.

@@ -4,11 +4,10 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use shuniu_exchange::{Budget, Share};
 use shuniu_wire::frame_bytes_max;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
-
-use crate::budget::{Budget, Share};
 
 /// The length before each frame.
 const PREFIX_BYTES: usize = 4;

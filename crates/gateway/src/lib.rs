@@ -4,7 +4,6 @@
 //! `Recorded` alone. Nothing that a client sends can panic, allocate beyond its frame or hold up another client.
 
 mod api;
-mod budget;
 mod connection;
 mod door;
 mod frames;

@@ -366,6 +366,10 @@ fn settings(config: &config::Exchange) -> Settings {
         fetch_wait_ms_max: config.fetch_wait_milliseconds_max,
         scan_bytes_max: config.scan_bytes_max,
         decompressed_bytes_max: config.decompressed_bytes_max,
+        answers_bytes_max: config.answers_bytes_max,
+        answers_bytes_per_system_max: config.answers_bytes_per_system_max,
+        deliveries_per_second: config.deliveries_per_second,
+        registry_requests_per_second: config.registry_requests_per_second,
     }
 }
 
@@ -382,17 +386,20 @@ fn gateway_options(config: &Config) -> shuniu_gateway::Options {
         handshake_max: Duration::from_secs(config.handshake_seconds),
         idle_max: Duration::from_secs(config.idle_seconds),
         write_max: Duration::from_secs(config.write_seconds),
+        frame_max: Duration::from_secs(config.frame_seconds),
+        drain_max: Duration::from_secs(config.drain_seconds),
         produce_bytes_max: config.produce_bytes_max,
-        ..shuniu_gateway::Options::default()
+        frames_bytes_max: config.frames_bytes_max,
+        frames_bytes_per_system_max: config.frames_bytes_per_system_max,
     }
 }
 
 fn api_options(config: &config::Api) -> shuniu_api::Options {
     shuniu_api::Options {
         connections_max: config.connections_max,
+        connections_per_system_max: config.connections_per_system_max,
         handshake_max: Duration::from_secs(config.handshake_seconds),
         connection_max: Duration::from_secs(config.connection_seconds),
         body_bytes_max: config.body_bytes_max,
-        ..shuniu_api::Options::default()
     }
 }

@@ -83,8 +83,7 @@ fn main() {
             if codec != Compression::None && codec != Compression::Lz4 {
                 continue;
             }
-            let mut options =
-                RewriteOptions { fetch_offset: 0, codec: Compression::Lz4, decompressed_bytes_max: 16 << 20 };
+            let mut options = RewriteOptions::new(0, Compression::Lz4, 16 << 20);
             for (what, of) in [("all", 1), ("1 in 100", 100)] {
                 measure(&format!("rewrite {what} to lz4, {codec}, {count} records a batch"), || {
                     let done = rewrite(&input, &options, &mut scratch, &mut |record, out| {

@@ -30,11 +30,7 @@ pub fn rewrite(input: &[u8]) {
     let records = Bytes::from([&framed(one)[..], &framed(two)[..]].concat());
     let mut scratch = Scratch::default();
     let keep = |offset: i64| mask >> (offset & 7) & 1 == 1;
-    let mut options = RewriteOptions {
-        fetch_offset: i64::from(*fetch_offset),
-        codec: Compression::Lz4,
-        decompressed_bytes_max: DECOMPRESSED_BYTES_MAX,
-    };
+    let mut options = RewriteOptions::new(i64::from(*fetch_offset), Compression::Lz4, DECOMPRESSED_BYTES_MAX);
     drop(pass_through(&records, &options, &mut scratch));
     let mut run = |codec| {
         options.codec = codec;

@@ -11,6 +11,7 @@
 mod connectors;
 mod doors;
 mod durability;
+mod limits;
 mod main_job;
 mod revocation;
 

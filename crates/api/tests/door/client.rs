@@ -25,11 +25,12 @@ pub(crate) struct Open {
     pub(crate) health_at: SocketAddr,
 }
 
-/// An answer: status, content type, body.
+/// An answer: status, headers, body.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) content_type: String,
+    pub(crate) retry_after: Option<String>,
     pub(crate) body: String,
 }
 
@@ -47,8 +48,10 @@ impl Answer {
     fn parse(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text}"));
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let content_type = head.lines().find_map(|line| line.strip_prefix("content-type: "));
-        Self { status, content_type: content_type.unwrap_or_default().to_owned(), body: body.to_owned() }
+        let header = |name| head.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        let (content_type, retry_after) =
+            (header("content-type: ").unwrap_or_default(), header("retry-after: "));
+        Self { status, content_type, retry_after, body: body.to_owned() }
     }
 }
 
@@ -58,7 +61,10 @@ impl Open {
     }
 
     pub(crate) async fn with(adjust: impl FnOnce(&mut Options)) -> Self {
-        let world = World::new().await;
+        Self::of(World::new().await, adjust).await
+    }
+
+    pub(crate) async fn of(world: World, adjust: impl FnOnce(&mut Options)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let health = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (at, health_at) = (listener.local_addr().unwrap(), health.local_addr().unwrap());

@@ -1,9 +1,10 @@
 //! The registry, for each caller what it may see.
 
 use serde_json::{Value, json};
+use shuniu_exchange::Settings;
 
 use crate::client::Open;
-use crate::world::SCHEMA;
+use crate::world::{SCHEMA, World};
 
 const NO_SUBJECT: (u16, u64) = (404, 40_401);
 const NO_VERSION: (u16, u64) = (404, 40_402);
@@ -105,5 +106,24 @@ async fn a_schema_is_looked_up_by_what_it_says_and_registered_by_nobody_here() {
         let answer = open.post("register", shop, broken).await;
         assert_eq!(answer.error(), (422, 42_201), "{answer:?}");
     }
+    open.world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_too_often_is_told_when_to_come_back() {
+    let settings = Settings { registry_requests_per_second: 1, ..Settings::default() };
+    let open = Open::of(World::with(settings, "").await, |_| {}).await;
+    let mut refused = None;
+    for _ in 0..200 {
+        let answer = open.get("hall", "/registry/subjects").await;
+        if answer.status != 200 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.unwrap();
+    assert_eq!(refused.error(), (429, 429));
+    assert_eq!(refused.retry_after.as_deref(), Some("1"));
+    assert_eq!(open.get("register", "/registry/subjects").await.status, 200);
     open.world.close().await;
 }

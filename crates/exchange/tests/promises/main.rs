@@ -7,6 +7,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod limits;
 mod world;
 
 use std::time::Duration;

@@ -12,7 +12,9 @@ use shuniu_archive::{
 use shuniu_broker::memory::MemoryUpstream;
 use shuniu_broker::{NodeId, Upstream};
 use shuniu_exchange::apply::{Context, DirectoryFile};
-use shuniu_exchange::{Caller, Exchange, KeyRing, KeyUnavailable, Parts, PolicyWatch, Session, Settings};
+use shuniu_exchange::{
+    Caller, Exchange, KeyRing, KeyUnavailable, Parts, PolicyWatch, Recorded, Session, Settings,
+};
 use shuniu_ledger::note::NoteSigner;
 use shuniu_ledger::{BootId, Draft, Entry, SubjectKey, Suite};
 use shuniu_model::{Clock, SystemId, Timestamp};
@@ -22,13 +24,13 @@ use shuniu_wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use shuniu_wire::messages::fetch_response::PartitionData;
 use shuniu_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use shuniu_wire::messages::produce_response::PartitionProduceResponse;
-use shuniu_wire::messages::{FetchRequest, ProduceRequest, StrBytes, TopicName};
+use shuniu_wire::messages::{FetchRequest, FetchResponse, ProduceRequest, StrBytes, TopicName};
 use shuniu_wire::{ApiKey, Response, decode_response};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) const NODE: NodeId = NodeId(1);
-const FETCH_VERSION: i16 = 12;
+pub(crate) const FETCH_VERSION: i16 = 12;
 
 pub(crate) struct Keys;
 
@@ -65,9 +67,18 @@ pub(crate) struct Seen {
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::start_with(Settings::default(), clock(), |text| text).await
+    }
+
+    /// A world with other settings, at other times, or with another directory.
+    pub(crate) async fn start_with(
+        settings: Settings,
+        clock: Clock,
+        edit: impl Fn(String) -> String,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open_file(&folder.path().join("directory.db")).await.unwrap();
-        apply(&store, |text| text).await;
+        apply(&store, edit).await;
         let (records, audit) = (Arc::new(MemoryUpstream::new(NODE)), Arc::new(MemoryUpstream::new(NODE)));
         let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
         let options = AuditOptions {
@@ -80,15 +91,16 @@ impl World {
             replication: 1,
         };
         let audit_upstream: Arc<dyn Upstream> = Arc::clone(&audit) as _;
-        let log = AuditLog::start(audit_upstream, options, clock(), &tracker, cancel.clone()).await.unwrap();
-        let policy = PolicyWatch::start(store.clone(), clock(), &tracker, cancel.clone()).await.unwrap();
+        let log =
+            AuditLog::start(audit_upstream, options, clock.clone(), &tracker, cancel.clone()).await.unwrap();
+        let policy = PolicyWatch::start(store.clone(), clock, &tracker, cancel.clone()).await.unwrap();
         let parts = Parts {
             upstream: Arc::clone(&records) as _,
             store: store.clone(),
             policy,
             audit: log,
             keys: Arc::new(Keys),
-            settings: Settings::default(),
+            settings,
             replication: 1,
         };
         let exchange = Exchange::start(parts, &tracker, &cancel);
@@ -232,12 +244,26 @@ impl World {
 }
 
 pub(crate) async fn fetch(session: &Session, resource: &str, offset: i64, wait_ms: i32) -> PartitionData {
-    let request = FetchRequest::default().with_max_wait_ms(wait_ms).with_min_bytes(1).with_topics(vec![
+    fetch_all(session, &[(resource, offset)], wait_ms).await.responses[0].partitions[0].clone()
+}
+
+/// Fetches the first partitions of topics, each from an offset on.
+pub(crate) fn fetch_request(topics: &[(&str, i64)], wait_ms: i32) -> FetchRequest {
+    let topics = topics.iter().map(|(resource, offset)| {
         FetchTopic::default().with_topic(topic(resource)).with_partitions(vec![
-            FetchPartition::default().with_fetch_offset(offset).with_partition_max_bytes(1 << 20),
-        ]),
-    ]);
-    let mut recorded = session.fetch(request, FETCH_VERSION, 7).await.unwrap();
+            FetchPartition::default().with_fetch_offset(*offset).with_partition_max_bytes(1 << 20),
+        ])
+    });
+    FetchRequest::default().with_max_wait_ms(wait_ms).with_min_bytes(1).with_topics(topics.collect())
+}
+
+pub(crate) async fn fetch_all(session: &Session, topics: &[(&str, i64)], wait_ms: i32) -> FetchResponse {
+    let recorded = session.fetch(fetch_request(topics, wait_ms), FETCH_VERSION, 7).await.unwrap();
+    taken(recorded).await
+}
+
+/// What a client reads of an answer.
+pub(crate) async fn taken(mut recorded: Recorded) -> FetchResponse {
     let mut frame = Vec::new();
     while let Some(chunk) = recorded.next_chunk().await.unwrap() {
         frame.extend_from_slice(&chunk);
@@ -246,7 +272,7 @@ pub(crate) async fn fetch(session: &Session, resource: &str, offset: i64, wait_m
     let (correlation_id, response) = decode_response(ApiKey::Fetch, FETCH_VERSION, frame).unwrap();
     assert_eq!(correlation_id, 7);
     let Response::Fetch(response) = response else { panic!("not a fetch response") };
-    response.responses[0].partitions[0].clone()
+    response
 }
 
 pub(crate) fn seen(data: &PartitionData) -> Vec<Seen> {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use shuniu_exchange::Settings;
 use shuniu_gateway::Options;
 use shuniu_wire::messages::{
     DescribeClusterRequest, DescribeClusterResponse, FetchResponse, FindCoordinatorRequest,
@@ -10,7 +11,7 @@ use shuniu_wire::messages::{
 };
 
 use crate::client::Open;
-use crate::records::{fetch, produce, produce_as, records, schema_id};
+use crate::records::{fetch, produce, produce_as, records, schema_id, whole_permit};
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,4 +167,45 @@ async fn a_hub_that_shuts_down_answers_what_is_under_way_and_waits_for_nobody() 
     open.world.close().await;
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     drop(half_known);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_over_its_grants_limit_is_told_how_long_to_wait_and_held_to_it() {
+    let more = format!("{}limits = {{ records_per_second = 5 }}\n", whole_permit("2099-12-31"));
+    let open = Open::of(World::with(Settings::default(), &more).await, |_| {}).await;
+    let schema = schema_id(&open, "permit").await;
+    let mut register = open.client("register").await;
+    for _ in 0..2 {
+        let response: ProduceResponse = register.ask(9, produce("permit", schema, &[("1", "a"); 15])).await;
+        assert_eq!(response.responses[0].partition_responses[0].error_code, 0, "{response:?}");
+    }
+    let mut hall = open.client("hall").await;
+    let mut offset = 0;
+    for version in [4, 12] {
+        let mut told_ms = 0;
+        loop {
+            let response: FetchResponse = hall.ask(version, fetch("permit", offset, 1_000)).await;
+            if response.throttle_time_ms == 0 {
+                let found = records(&response);
+                // A batch is never cut, and no second one is begun.
+                assert_eq!(found.len(), 15);
+                offset += 15;
+                break;
+            }
+            assert!(response.responses.is_empty() && response.error_code == 0, "{response:?}");
+            told_ms += response.throttle_time_ms;
+            // The hub takes no other request meanwhile, whatever the client does.
+            let asked = Instant::now();
+            let _: MetadataResponse = hall.ask(9, MetadataRequest::default().with_topics(None)).await;
+            assert!(
+                asked.elapsed()
+                    >= Duration::from_millis(u64::try_from(response.throttle_time_ms).unwrap()) / 2
+            );
+        }
+        // The first answer left it ten over.
+        assert_eq!(told_ms > 0, version == 12, "{told_ms}");
+    }
+    // Its other grant, and other systems, are served.
+    let _: FetchResponse = hall.ask(12, fetch("shop", 0, 0)).await;
+    open.world.close().await;
 }

@@ -42,8 +42,16 @@ pub struct Gateway {
     pub idle_seconds: u64,
     /// For a client to take the next bytes of an answer.
     pub write_seconds: u64,
+    /// For a request to arrive, once it has begun.
+    pub frame_seconds: u64,
+    /// For the answer under way, when the hub shuts down.
+    pub drain_seconds: u64,
     /// The largest Produce request.
     pub produce_bytes_max: usize,
+    /// What requests of all clients may take of memory at once; more wait.
+    pub frames_bytes_max: usize,
+    /// What requests of one system may take of it.
+    pub frames_bytes_per_system_max: usize,
 }
 
 impl Default for Gateway {
@@ -58,7 +66,11 @@ impl Default for Gateway {
             handshake_seconds: 10,
             idle_seconds: 600,
             write_seconds: 60,
+            frame_seconds: 60,
+            drain_seconds: 5,
             produce_bytes_max: 16 << 20,
+            frames_bytes_max: 256 << 20,
+            frames_bytes_per_system_max: 64 << 20,
         }
     }
 }
@@ -105,6 +117,18 @@ impl Gateway {
             (1 << 20..=256 << 20).contains(&self.produce_bytes_max),
             "gateway.produce_bytes_max",
             "1 MiB (1048576) to 256 MiB (268435456)",
+        )?;
+        require((1..=600).contains(&self.frame_seconds), "gateway.frame_seconds", "1 to 600")?;
+        require((1..=600).contains(&self.drain_seconds), "gateway.drain_seconds", "1 to 600")?;
+        require(
+            (self.produce_bytes_max..=1 << 40).contains(&self.frames_bytes_max),
+            "gateway.frames_bytes_max",
+            "gateway.produce_bytes_max to 1 TiB (1099511627776)",
+        )?;
+        require(
+            (self.produce_bytes_max..=self.frames_bytes_max).contains(&self.frames_bytes_per_system_max),
+            "gateway.frames_bytes_per_system_max",
+            "gateway.produce_bytes_max to gateway.frames_bytes_max",
         )
     }
 }
@@ -117,6 +141,8 @@ pub struct Api {
     pub listen: SocketAddr,
     /// Connections at one time.
     pub connections_max: usize,
+    /// Connections of one system at one time.
+    pub connections_per_system_max: usize,
     /// For a TLS handshake to be over.
     pub handshake_seconds: u64,
     /// After which a connection is closed, whatever goes over it.
@@ -132,6 +158,7 @@ impl Default for Api {
         Self {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9443)),
             connections_max: 500,
+            connections_per_system_max: 100,
             handshake_seconds: 10,
             connection_seconds: 300,
             body_bytes_max: 1 << 20,
@@ -143,6 +170,11 @@ impl Default for Api {
 impl Api {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         require((1..=100_000).contains(&self.connections_max), "api.connections_max", "1 to 100000")?;
+        require(
+            (1..=self.connections_max).contains(&self.connections_per_system_max),
+            "api.connections_per_system_max",
+            "1 to api.connections_max",
+        )?;
         require((1..=120).contains(&self.handshake_seconds), "api.handshake_seconds", "1 to 120")?;
         require((1..=3_600).contains(&self.connection_seconds), "api.connection_seconds", "1 to 3600")?;
         require(

@@ -16,6 +16,14 @@ pub struct Exchange {
     pub scan_bytes_max: usize,
     /// A batch over this once decompressed is refused, in and out.
     pub decompressed_bytes_max: usize,
+    /// What answers of all clients may take of memory at once; more wait.
+    pub answers_bytes_max: usize,
+    /// What answers of one system may take of it.
+    pub answers_bytes_per_system_max: usize,
+    /// Answers with records that each grant gets in a second.
+    pub deliveries_per_second: u64,
+    /// Requests for schemas that each system may make in a second.
+    pub registry_requests_per_second: u64,
 }
 
 impl Default for Exchange {
@@ -25,6 +33,10 @@ impl Default for Exchange {
             fetch_wait_milliseconds_max: 30_000,
             scan_bytes_max: 64 << 20,
             decompressed_bytes_max: 32 << 20,
+            answers_bytes_max: 512 << 20,
+            answers_bytes_per_system_max: 64 << 20,
+            deliveries_per_second: 20,
+            registry_requests_per_second: 20,
         }
     }
 }
@@ -50,6 +62,26 @@ impl Exchange {
             (1 << 20..=1 << 30).contains(&self.decompressed_bytes_max),
             "exchange.decompressed_bytes_max",
             "1 MiB (1048576) to 1 GiB (1073741824)",
+        )?;
+        require(
+            (16 << 20..=1 << 40).contains(&self.answers_bytes_max),
+            "exchange.answers_bytes_max",
+            "16 MiB (16777216) to 1 TiB (1099511627776)",
+        )?;
+        require(
+            (4 << 20..=self.answers_bytes_max).contains(&self.answers_bytes_per_system_max),
+            "exchange.answers_bytes_per_system_max",
+            "4 MiB (4194304) to exchange.answers_bytes_max",
+        )?;
+        require(
+            (1..=1_000_000).contains(&self.deliveries_per_second),
+            "exchange.deliveries_per_second",
+            "1 to 1000000",
+        )?;
+        require(
+            (1..=1_000_000).contains(&self.registry_requests_per_second),
+            "exchange.registry_requests_per_second",
+            "1 to 1000000",
         )
     }
 }

@@ -29,6 +29,18 @@ pub struct RewriteOptions {
     /// A batch over this once decompressed is refused, and once that much was read, what follows is left for the next
     /// fetch: small batches may grow as much as large ones.
     pub decompressed_bytes_max: usize,
+    /// Once that many records leave, what follows is left for the next fetch.
+    pub records_max: u64,
+    /// Once what leaves is that large, what follows is left for the next fetch.
+    pub bytes_max: usize,
+}
+
+impl RewriteOptions {
+    /// Without a bound on what leaves.
+    #[must_use]
+    pub fn new(fetch_offset: i64, codec: Compression, decompressed_bytes_max: usize) -> Self {
+        Self { fetch_offset, codec, decompressed_bytes_max, records_max: u64::MAX, bytes_max: usize::MAX }
+    }
 }
 
 /// What the callback decides about a record.
@@ -171,7 +183,10 @@ pub fn rewrite<E>(
             continue;
         }
         last_survives = rewrite_batch(&batch, options, scratch, each, &mut out, &mut rewritten)?;
-        if rewritten.covered_bytes >= options.decompressed_bytes_max {
+        if rewritten.covered_bytes >= options.decompressed_bytes_max
+            || rewritten.delivered.records() >= options.records_max
+            || out.len() >= options.bytes_max
+        {
             break;
         }
     }
@@ -355,6 +370,9 @@ pub fn pass_through(
             let broken = |source| RewriteError::Batch { offset: header.base_offset, source };
             passed_offsets(&batch, options, scratch, &mut rewritten.delivered).map_err(broken)?
         };
+        if rewritten.delivered.records() >= options.records_max || end - start >= options.bytes_max {
+            break;
+        }
     }
     // The common case hands the very bytes on.
     rewritten.bytes = records.slice(start..end);

@@ -56,7 +56,7 @@ pub(super) fn build(rows: &[Row], codec: Compression, base_offset: i64) -> Bytes
 }
 
 pub(super) fn options(codec: Compression, fetch_offset: i64) -> RewriteOptions {
-    RewriteOptions { fetch_offset, codec, decompressed_bytes_max: BYTES_MAX }
+    RewriteOptions::new(fetch_offset, codec, BYTES_MAX)
 }
 
 pub(super) fn first(records: &Bytes) -> Batch {

@@ -1,0 +1,260 @@
+//! What may be moved in a time: by a grant over all connections of its system, and by a system that asks for schemas.
+//!
+//! A leaky bucket each: what was moved runs out at the limit's rate, and while it stands at the brim nothing more is
+//! moved. The bucket may be overfilled by the last answer, and the next one waits for longer: over time the limit
+//! holds exactly. Each replica keeps its own.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use shuniu_model::{Grant, GrantId, SystemId, Timestamp};
+
+/// Answers and requests for schemas may come in bursts of this much: a consumer that catches up, a service that starts.
+const BURST_SECONDS: u64 = 60;
+/// Records and bytes of a grant are what its provider agreed to.
+const BURST_SECONDS_AGREED: u64 = 1;
+/// Buckets kept; over that those that nobody used for an hour go.
+const KEPT_MAX: usize = 10_000;
+const UNUSED_MICROS: i64 = 3_600_000_000;
+/// Buckets are counted in these, so that nothing is lost between two looks.
+const PARTS: u128 = 1_000_000;
+
+/// What one grant may move at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Allowance {
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+}
+
+/// The buckets.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    deliveries: Rate,
+    registry: Rate,
+    grants: Mutex<HashMap<GrantId, Moved>>,
+    systems: Mutex<HashMap<SystemId, Bucket>>,
+}
+
+/// What a grant moved.
+#[derive(Debug, Clone, Copy)]
+struct Moved {
+    records: Bucket,
+    bytes: Bucket,
+    deliveries: Bucket,
+}
+
+impl Limiter {
+    pub(crate) fn new(deliveries_per_second: u64, registry_requests_per_second: u64) -> Self {
+        Self {
+            deliveries: Rate::new(deliveries_per_second, BURST_SECONDS),
+            registry: Rate::new(registry_requests_per_second, BURST_SECONDS),
+            grants: Mutex::default(),
+            systems: Mutex::default(),
+        }
+    }
+
+    /// What may be moved under a grant now, or how long that is nothing.
+    pub(crate) fn allowance(&self, grant: &Grant, now: Timestamp) -> Result<Allowance, Duration> {
+        let (records, bytes) = agreed(grant);
+        let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(moved) = grants.get_mut(&grant.id) else {
+            return Ok(Allowance { records: records.room(), bytes: bytes.room() });
+        };
+        let waits = [
+            moved.deliveries.wait(self.deliveries, now),
+            moved.records.wait(records, now),
+            moved.bytes.wait(bytes, now),
+        ];
+        match waits.into_iter().flatten().max() {
+            Some(wait) => Err(wait),
+            None => Ok(Allowance { records: moved.records.left(records), bytes: moved.bytes.left(bytes) }),
+        }
+    }
+
+    /// Notes an answer with records under a grant.
+    pub(crate) fn moved(&self, grant: &Grant, records: u64, bytes: u64, now: Timestamp) {
+        let (records_rate, bytes_rate) = agreed(grant);
+        let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
+        prune(&mut grants, now, |moved| moved.deliveries);
+        let empty = Bucket::empty(now);
+        let moved = grants.entry(grant.id.clone()).or_insert(Moved {
+            records: empty,
+            bytes: empty,
+            deliveries: empty,
+        });
+        moved.deliveries.fill(1, self.deliveries, now);
+        moved.records.fill(records, records_rate, now);
+        moved.bytes.fill(bytes, bytes_rate, now);
+    }
+
+    /// Notes that a system asks for schemas, or says how long it may not.
+    pub(crate) fn asked(&self, system: &SystemId, now: Timestamp) -> Result<(), Duration> {
+        let mut systems = self.systems.lock().unwrap_or_else(PoisonError::into_inner);
+        prune(&mut systems, now, |bucket| *bucket);
+        let bucket = systems.entry(system.clone()).or_insert(Bucket::empty(now));
+        if let Some(wait) = bucket.wait(self.registry, now) {
+            return Err(wait);
+        }
+        bucket.fill(1, self.registry, now);
+        Ok(())
+    }
+}
+
+/// The limits that a grant names; none is a rate that nothing reaches.
+fn agreed(grant: &Grant) -> (Rate, Rate) {
+    let rate = |limit: Option<u64>| Rate::new(limit.unwrap_or(u64::MAX), BURST_SECONDS_AGREED);
+    (rate(grant.limits.records_per_second), rate(grant.limits.bytes_per_second))
+}
+
+fn prune<K: Eq + Hash, V>(buckets: &mut HashMap<K, V>, now: Timestamp, of: impl Fn(&V) -> Bucket) {
+    if buckets.len() >= KEPT_MAX {
+        buckets.retain(|_, it| now.as_micros().saturating_sub(of(it).at.as_micros()) < UNUSED_MICROS);
+    }
+}
+
+/// How fast a bucket runs out, and how much it holds.
+#[derive(Debug, Clone, Copy)]
+struct Rate {
+    per_second: u64,
+    burst_seconds: u64,
+}
+
+impl Rate {
+    fn new(per_second: u64, burst_seconds: u64) -> Self {
+        Self { per_second: per_second.max(1), burst_seconds }
+    }
+
+    fn room(self) -> u64 {
+        self.per_second.saturating_mul(self.burst_seconds)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    /// Millionths of what is counted.
+    level: u128,
+    at: Timestamp,
+}
+
+impl Bucket {
+    fn empty(at: Timestamp) -> Self {
+        Self { level: 0, at }
+    }
+
+    fn run_out(&mut self, rate: Rate, now: Timestamp) {
+        // A clock that was set back gives nothing and takes nothing.
+        let micros = now.as_micros().saturating_sub(self.at.as_micros());
+        let ran_out = u128::try_from(micros).unwrap_or(0).saturating_mul(u128::from(rate.per_second));
+        self.level = self.level.saturating_sub(ran_out);
+        self.at = now;
+    }
+
+    fn fill(&mut self, count: u64, rate: Rate, now: Timestamp) {
+        self.run_out(rate, now);
+        self.level = self.level.saturating_add(u128::from(count) * PARTS);
+    }
+
+    /// How long until there is room again; `None` while there is some.
+    fn wait(&mut self, rate: Rate, now: Timestamp) -> Option<Duration> {
+        self.run_out(rate, now);
+        let over = self.level.checked_sub(u128::from(rate.room()) * PARTS)?;
+        let micros = over / u128::from(rate.per_second) + 1;
+        Some(Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX)))
+    }
+
+    /// What there is room for; call it after [`Self::wait`].
+    fn left(self, rate: Rate) -> u64 {
+        let left = (u128::from(rate.room()) * PARTS).saturating_sub(self.level) / PARTS;
+        u64::try_from(left).unwrap_or(u64::MAX).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shuniu_model::{Codec, GrantState, Limits, Mode, ResourceName, View};
+
+    use super::*;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_micros(1_800_000_000_000_000 + millis * 1_000)
+    }
+
+    fn grant(id: &str, limits: Limits) -> Grant {
+        Grant {
+            id: GrantId::parse(id).unwrap(),
+            system: SystemId::parse("hall").unwrap(),
+            resource: ResourceName::parse("shop").unwrap(),
+            view: View::whole(),
+            modes: vec![Mode::Subscribe],
+            purpose: String::new(),
+            basis: String::new(),
+            starts_at: Timestamp::from_micros(0),
+            ends_at: Timestamp::from_micros(i64::MAX),
+            state: GrantState::Active,
+            limits,
+            codec: Codec::default(),
+        }
+    }
+
+    #[test]
+    fn over_time_a_grant_moves_its_limit_and_no_more_however_large_its_answers() {
+        for records in [1, 7, 100, 2_500] {
+            let limiter = Limiter::new(1_000_000, 1);
+            let grant = grant("g", Limits { records_per_second: Some(100), ..Limits::default() });
+            let mut moved = 0;
+            for millis in 0..60_000 {
+                if limiter.allowance(&grant, at(millis)).is_ok() {
+                    limiter.moved(&grant, records, 1, at(millis));
+                    moved += records;
+                }
+            }
+            // One second's worth at once, then a hundred a second, and the last answer may lie over the end.
+            assert!((6_000..=6_100 + records).contains(&moved), "answers of {records}: {moved}");
+        }
+    }
+
+    #[test]
+    fn the_wait_that_is_told_is_the_one_that_is_needed() {
+        let limiter = Limiter::new(1_000, 1);
+        let grant = grant("g", Limits { bytes_per_second: Some(1_000), ..Limits::default() });
+        assert_eq!(limiter.allowance(&grant, at(0)).unwrap().bytes, 1_000);
+        limiter.moved(&grant, 1, 400, at(0));
+        assert_eq!(limiter.allowance(&grant, at(0)).unwrap().bytes, 600);
+        limiter.moved(&grant, 1, 5_600, at(0));
+        let wait = limiter.allowance(&grant, at(0)).unwrap_err();
+        assert_eq!(wait.as_millis(), 5_000);
+        assert!(limiter.allowance(&grant, at(5_000)).is_err());
+        assert!(limiter.allowance(&grant, at(5_001)).is_ok());
+        // A clock that is set back gives nothing, and does not hold the grant up for as long.
+        assert!(limiter.allowance(&grant, at(-100_000)).is_ok());
+    }
+
+    #[test]
+    fn answers_are_limited_also_where_the_grant_names_no_limit() {
+        let limiter = Limiter::new(2, 1);
+        let (one, other) = (grant("g", Limits::default()), grant("h", Limits::default()));
+        let mut entries = 0;
+        for millis in 0..600_000 {
+            while limiter.allowance(&one, at(millis)).is_ok() {
+                limiter.moved(&one, 1, 1, at(millis));
+                entries += 1;
+            }
+        }
+        // A minute's worth at once, then two a second.
+        assert!((1_318..=1_322).contains(&entries), "{entries}");
+        assert!(limiter.allowance(&other, at(0)).is_ok(), "another grant is not held up");
+    }
+
+    #[test]
+    fn a_system_asks_for_schemas_within_its_limit() {
+        let limiter = Limiter::new(1, 5);
+        let (hall, bank) = (SystemId::parse("hall").unwrap(), SystemId::parse("bank").unwrap());
+        assert_eq!((0..1_000).filter(|_| limiter.asked(&hall, at(0)).is_ok()).count(), 300);
+        assert!(limiter.asked(&bank, at(0)).is_ok());
+        let wait = limiter.asked(&hall, at(0)).unwrap_err();
+        assert!(wait <= Duration::from_millis(1), "{wait:?}");
+        assert_eq!((0..1_000).filter(|_| limiter.asked(&hall, at(2_000)).is_ok()).count(), 10);
+    }
+}
