@@ -27,7 +27,7 @@ pub enum EngineError {
         source: io::Error,
     },
     /// Records that were durable, or may have been, are damaged or gone. Nothing is cut and nothing is served: restore
-    /// the records, or accept the loss with [`accept_loss`](crate::accept_loss).
+    /// the records, or accept the loss with [`Loss`](crate::Loss).
     #[error("{0}")]
     Damaged(Box<Damage>),
     /// A loss that cannot be accepted as it was stated.

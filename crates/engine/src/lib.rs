@@ -32,7 +32,7 @@ mod topics;
 pub use config::EngineConfig;
 pub use engine::Engine;
 pub use error::{Damage, EngineError, Finding};
-pub use log::loss::accept_loss;
+pub use log::loss::Loss;
 
 /// The id of the only node.
 pub const NODE: shuniu_broker::NodeId = shuniu_broker::NodeId(1);

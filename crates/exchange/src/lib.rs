@@ -9,6 +9,7 @@ pub mod apply;
 mod budget;
 mod caller;
 mod check;
+mod covered;
 mod exchange;
 mod group;
 mod headers;
@@ -30,6 +31,7 @@ mod session;
 
 pub use budget::{Budget, Share, WholeBudget};
 pub use caller::{Caller, UnknownCaller};
+pub use covered::Covered;
 pub use exchange::{Exchange, Parts};
 pub use hub::Settings;
 pub use keyring::{KeyRing, KeyUnavailable};

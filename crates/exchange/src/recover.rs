@@ -3,18 +3,22 @@
 //! A publication's entry is written after the records are durable and before they are acknowledged. A hub that dies in
 //! between leaves records without an entry; their producer may never come back. So a hub that starts compares what the
 //! log covers with what the topics hold up to that moment, and writes `recovered` entries for the rest.
+//!
+//! The other way round, a partition that ends before what the log covers has lost acknowledged records, whatever its own
+//! files look like. A hub that finds that does not open its doors: offsets would be given out a second time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use shuniu_archive::{LogReader, VerifyError};
+use shuniu_archive::VerifyError;
 use shuniu_broker::leaders::{EARLIEST, LATEST, Leaders};
 use shuniu_broker::topic::find;
-use shuniu_ledger::{Action, BootId, Draft, OffsetRange, OffsetSpan, Publication, Subjects};
-use shuniu_model::{Resource, TopicId};
+use shuniu_ledger::{Draft, OffsetRange, OffsetSpan, Publication, Subjects};
+use shuniu_model::{Resource, ResourceName, TopicId};
 
 use crate::apply::chain;
+use crate::covered::{Covered, gaps};
 use crate::exchange::Exchange;
 use crate::session::Closed;
 
@@ -24,27 +28,31 @@ const FETCH_BYTES_MAX: i32 = 4 << 20;
 #[derive(Debug, Clone, Default)]
 pub struct Ends(HashMap<(TopicId, i32), (i64, i64)>);
 
-/// Why records without an entry could not be looked for. The hub serves all the same; the next start looks again.
+/// Why the record store and the audit log could not be held against each other, or do not agree.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
     /// The log cannot be read.
     #[error("cannot read the audit log")]
     Log(#[source] Box<VerifyError>),
-    /// The log covers records that an earlier run acknowledged, and the record store does not have them.
+    /// The log covers records that an earlier run acknowledged, and the record store does not have them. The hub must
+    /// not open.
     #[error(
         "{resource} partition {partition} ends at offset {end}, and the audit log has entries of records up to {last}: \
-         acknowledged records are lost; stop the hub and bring the records back before anything more is published"
+         acknowledged records are lost"
     )]
     Lost {
         /// The resource.
-        resource: shuniu_model::ResourceName,
+        resource: ResourceName,
         /// The partition.
         partition: i32,
-        /// Where the partition ended when the hub started.
+        /// Where the partition ends; 0 where it is gone.
         end: i64,
         /// The last offset that is on the log.
         last: i64,
     },
+    /// The reading of the log was stopped, with the process.
+    #[error("the reading of the audit log was stopped")]
+    Stopped,
     /// The records cannot be read, or the entries not be written.
     #[error("{0}")]
     Closed(#[from] Closed),
@@ -77,28 +85,37 @@ impl Exchange {
         Ok(Ends(ends))
     }
 
-    /// Writes entries for the records before `ends` that the log does not cover; how many records they were. `log` must
-    /// reach to the hub's own start; entries of `boot`, this run, are of records that came later.
+    /// Holds what the log covers against where the partitions end. `ends` must be asked for after the log was read:
+    /// another hub may publish meanwhile.
+    ///
+    /// # Errors
+    /// [`RecoverError::Lost`] when acknowledged records are not there.
+    pub fn nothing_lost(&self, covered: &Covered, ends: &Ends) -> Result<(), RecoverError> {
+        for resource in self.hub().policy.snapshot().resources() {
+            let Some(topic) = resource.topic_id else { continue };
+            for (partition, last) in covered.last_offsets(topic) {
+                let end = ends.0.get(&(topic, partition)).map_or(0, |(_, stop)| *stop);
+                if last >= end {
+                    return Err(RecoverError::Lost { resource: resource.name.clone(), partition, end, last });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes entries for the records before `ends` that the log does not cover; how many records they were. `covered`
+    /// must reach to the hub's own start.
     ///
     /// # Errors
     /// See [`RecoverError`].
-    pub async fn recover(&self, log: LogReader, ends: &Ends, boot: BootId) -> Result<u64, RecoverError> {
-        let (covered, ended) = tokio::task::spawn_blocking(move || covered(&log, boot))
-            .await
-            .map_err(|error| Closed::new(format!("the reading of the log stopped: {error}")))?
-            .map_err(|error| RecoverError::Log(Box::new(error)))?;
+    pub async fn recover(&self, covered: &Covered, ends: &Ends) -> Result<u64, RecoverError> {
         let mut leaders = self.leaders();
         let snapshot = self.hub().policy.snapshot();
         let mut recovered = 0;
         for resource in snapshot.resources() {
             let Some(topic) = resource.topic_id else { continue };
             for ((_, partition), (start, stop)) in ends.0.iter().filter(|((of, _), _)| *of == topic) {
-                if let Some(last) = ended.get(&(topic, *partition)).filter(|last| *last >= stop) {
-                    let (resource, partition) = (resource.name.clone(), *partition);
-                    return Err(RecoverError::Lost { resource, partition, end: *stop, last: *last });
-                }
-                let known = covered.get(&(topic, *partition)).map(Vec::as_slice).unwrap_or_default();
-                for (first, last) in gaps(known, *start, *stop) {
+                for (first, last) in covered.gaps(topic, *partition, *start, *stop) {
                     recovered +=
                         self.recover_gap(&mut leaders, resource, topic, *partition, first, last).await?;
                 }
@@ -135,7 +152,7 @@ impl Exchange {
             }
             // What is not there any more was compacted away.
             let to = described.covered_to.unwrap_or(last).min(last);
-            let compacted = gaps(&runs(&described.offsets), next, to.saturating_add(1))
+            let compacted = gaps(runs(&described.offsets), next, to.saturating_add(1))
                 .into_iter()
                 .map(|(first, last)| OffsetSpan { partition, first, last })
                 .collect();
@@ -161,46 +178,6 @@ fn failed(error: &dyn std::error::Error) -> Closed {
     Closed::new(chain(error))
 }
 
-type Covered = HashMap<(TopicId, i32), Vec<(i64, i64)>>;
-/// The last offset of each partition that an earlier run put on the log.
-type Ended = HashMap<(TopicId, i32), i64>;
-
-/// What the log covers of each partition, in no order.
-fn covered(log: &LogReader, boot: BootId) -> Result<(Covered, Ended), VerifyError> {
-    let mut covered = Covered::new();
-    let mut ended = Ended::new();
-    for found in log.entries(0) {
-        let entry = found?.entry;
-        let earlier = entry.id.boot != boot;
-        let draft = entry.draft;
-        let Some(topic) = draft.topic else { continue };
-        if !matches!(draft.action, Action::Published | Action::Recovered) {
-            continue;
-        }
-        for range in &draft.ranges {
-            if earlier {
-                let last = ended.entry((TopicId(topic), range.partition())).or_insert(range.last());
-                *last = (*last).max(range.last());
-            }
-            let partition = covered.entry((TopicId(topic), range.partition())).or_default();
-            let dense =
-                u64::try_from(range.last() - range.first()).is_ok_and(|span| span + 1 == range.records());
-            if dense {
-                partition.push((range.first(), range.last()));
-            } else {
-                partition.extend(range.offsets().map(|offset| (offset, offset)));
-            }
-        }
-        for span in &draft.compacted {
-            covered.entry((TopicId(topic), span.partition)).or_default().push((span.first, span.last));
-        }
-    }
-    for runs in covered.values_mut() {
-        runs.sort_unstable();
-    }
-    Ok((covered, ended))
-}
-
 /// The offsets as runs.
 fn runs(offsets: &[i64]) -> Vec<(i64, i64)> {
     let mut runs: Vec<(i64, i64)> = Vec::new();
@@ -213,32 +190,12 @@ fn runs(offsets: &[i64]) -> Vec<(i64, i64)> {
     runs
 }
 
-/// What sorted runs leave open of `start..stop`, as runs with inclusive ends.
-fn gaps(runs: &[(i64, i64)], start: i64, stop: i64) -> Vec<(i64, i64)> {
-    let mut gaps = Vec::new();
-    let mut next = start;
-    for (first, last) in runs {
-        if *first > next && next < stop {
-            gaps.push((next, (first - 1).min(stop - 1)));
-        }
-        next = next.max(last.saturating_add(1));
-    }
-    if next < stop {
-        gaps.push((next, stop - 1));
-    }
-    gaps
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn gaps_are_what_no_run_covers() {
-        assert_eq!(gaps(&[], 3, 6), [(3, 5)]);
-        assert_eq!(gaps(&[(0, 9)], 3, 6), []);
-        assert_eq!(gaps(&[(0, 1), (1, 3), (6, 7), (12, 20)], 0, 10), [(4, 5), (8, 9)]);
-        assert_eq!(gaps(&[(5, 6)], 0, 0), []);
+    fn runs_are_as_long_as_can_be() {
         assert_eq!(runs(&[1, 2, 3, 7, 9, 10]), [(1, 3), (7, 7), (9, 10)]);
     }
 }

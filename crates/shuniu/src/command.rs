@@ -10,6 +10,7 @@ mod hub;
 mod keys;
 mod migrate;
 mod place;
+mod records;
 
 use std::process::ExitCode;
 
@@ -48,6 +49,9 @@ enum Command {
     /// Make the hub's own secret keys.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Give up damaged records of a stopped hub that no backup has.
+    #[command(subcommand)]
+    Records(records::Command),
 }
 
 /// What went wrong, for the person at the keyboard: one line for each cause.
@@ -66,6 +70,7 @@ pub fn run() -> ExitCode {
         Command::Ca(command) => ca::run(command),
         Command::Migrate(command) => migrate::run(&command),
         Command::Keys(command) => keys::run(command),
+        Command::Records(command) => records::run(command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,24 +1,25 @@
 //! The hub: everything is built here, once, and taken down in the opposite order.
 
 mod records;
+mod recovery;
 mod revocation;
 mod tls;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use shuniu_archive::{
-    AuditLog, AuditOptions, AuditStart, AuditUnavailable, LogReader, Sequenced, Sequencer, SequencerError,
+    AuditLog, AuditOptions, AuditStart, AuditUnavailable, Sequenced, Sequencer, SequencerError,
     SequencerOptions, TileError, TileFolder,
 };
 use shuniu_broker::{NodeId, Upstream};
-use shuniu_engine::EngineError;
-use shuniu_exchange::{Closed, Ends, Exchange, Parts, PolicyError, PolicyWatch, RecoverError, Settings};
+use shuniu_engine::{Damage, EngineError};
+use shuniu_exchange::{Closed, Exchange, Parts, PolicyError, PolicyWatch, RecoverError, Settings};
 use shuniu_ledger::note::{KeyError, NoteSigner, NoteVerifier};
 use shuniu_ledger::{Actor, BootId, Draft, Suite};
-use shuniu_model::Clock;
+use shuniu_model::{Clock, ResourceName};
 use shuniu_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -31,6 +32,7 @@ use crate::keys::Keys;
 use crate::secret_file::SecretFileError;
 
 use records::{Records, virtual_brokers};
+use recovery::Recovery;
 use revocation::Revocations;
 pub use tls::TlsError;
 
@@ -58,6 +60,35 @@ pub enum ServeError {
     /// The certificates for the cluster cannot be used.
     #[error("cannot set up TLS for the Apache Kafka cluster")]
     KafkaTls(#[source] TlsError),
+    /// Records are damaged. Nothing was changed, and no door opened.
+    #[error(
+        "records are damaged. Put the data folder's last backup back; or, if there is none, give these offsets up with the \
+         hub stopped: shuniu records accept-loss {} {} --first {} --last {} --data FOLDER",
+        .0.topic, .0.partition, .0.first, .0.last
+    )]
+    Damaged(#[source] Box<Damage>),
+    /// The record store does not have what the audit log knows of. No door opened, or they are closed again.
+    #[error(
+        "records are lost. Put the record store's last backup back; or, if there is none and the hub keeps its records \
+         itself, give these offsets up with the hub stopped: shuniu records accept-loss {resource} {partition} \
+         --first {first} --last {last} --data FOLDER"
+    )]
+    Lost {
+        /// The resource, which is the topic's name too.
+        resource: ResourceName,
+        /// The partition.
+        partition: i32,
+        /// The first lost offset.
+        first: i64,
+        /// The last one that the log knows of.
+        last: i64,
+        /// What was found.
+        #[source]
+        source: Box<RecoverError>,
+    },
+    /// The record store and the audit log cannot be held against each other.
+    #[error("cannot hold the records against the audit log")]
+    Recover(#[source] Box<RecoverError>),
     /// The directory cannot be opened.
     #[error("cannot open the directory")]
     Directory(#[source] DirectoryError),
@@ -99,6 +130,25 @@ pub enum ServeError {
     Sequencer(#[source] Box<SequencerError>),
 }
 
+impl ServeError {
+    pub(crate) fn engine(error: EngineError) -> Self {
+        match error {
+            EngineError::Damaged(damage) => Self::Damaged(damage),
+            error => Self::Engine(error),
+        }
+    }
+
+    fn records(error: RecoverError) -> Self {
+        match &error {
+            RecoverError::Lost { resource, partition, end, last } => {
+                let (resource, partition, first, last) = (resource.clone(), *partition, *end, *last);
+                Self::Lost { resource, partition, first, last, source: Box::new(error) }
+            }
+            _ => Self::Recover(Box::new(error)),
+        }
+    }
+}
+
 /// Runs the hub until `stop` resolves, or until it must not go on.
 ///
 /// # Errors
@@ -116,7 +166,8 @@ pub async fn run(config: &Config, clock: Clock, stop: impl Future<Output = ()>) 
     let health = listen(config.api.health_listen).await?;
 
     let mut base = Base::open(config, &keys, &clock).await?;
-    let doors = Doors::open(config, &base, keys, clock, (tls, revocations), kafka, [http, health]).await?;
+    let mut doors =
+        Doors::open(config, &base, keys, clock, (tls, revocations), kafka, [http, health]).await?;
     tracing::info!(kafka = ?doors.kafka, http = %config.api.listen, "the hub is open");
 
     let ended = tokio::select! {
@@ -126,6 +177,7 @@ pub async fn run(config: &Config, clock: Clock, stop: impl Future<Output = ()>) 
             // The sequencer ended without an error: only a shutdown does that.
             Err(_) => Ok(()),
         },
+        Ok(lost) = &mut doors.lost => Err(ServeError::records(lost)),
     };
     tracing::info!("the hub closes");
     let patience = Duration::from_secs(config.hub.shutdown_seconds);
@@ -201,6 +253,8 @@ struct Doors {
     kafka: Vec<SocketAddr>,
     tracker: TaskTracker,
     cancel: CancellationToken,
+    /// Resolves when the audit log turns out to know of records that the record store does not have.
+    lost: oneshot::Receiver<RecoverError>,
 }
 
 impl Doors {
@@ -230,16 +284,19 @@ impl Doors {
         revocations.follow(&exchange);
         // What is published from here on has its entry; what is there already may lack one.
         let ends = exchange.ends().await.map_err(ServeError::Ends)?;
-        let recovery = Recovery {
+        let mut recovery = Recovery {
             exchange: Arc::clone(&exchange),
             ends,
-            started_at: started.offset,
-            boot: started.id.boot,
+            started_at: started.offset.unwrap_or(0),
             state: base.sequencing.state.clone(),
             tiles: config.hub.data_folder.join("audit"),
             key: base.sequencing.key.clone(),
+            kept: config.hub.data_folder.join("covered"),
         };
-        tracker.spawn(recovery.run(cancel.clone()));
+        // Before the doors: what is published onto a log that has lost its end takes the lost records' offsets.
+        let covered = recovery.before_the_doors().await.map_err(ServeError::records)?;
+        let (sender, lost) = oneshot::channel();
+        tracker.spawn(recovery.run(covered, sender, cancel.clone()));
         let gateway = shuniu_gateway::Door {
             tls: Arc::clone(&tls),
             exchange: Arc::clone(&exchange),
@@ -251,7 +308,7 @@ impl Doors {
         tracker.spawn(gateway.serve(kafka, tracker.clone(), cancel.clone()));
         tracker.spawn(api.serve(http, tracker.clone(), cancel.clone()));
         tracker.spawn(shuniu_api::serve_health(health, exchange, tracker.clone(), cancel.clone()));
-        Ok(Self { kafka: listening, tracker, cancel })
+        Ok(Self { kafka: listening, tracker, cancel, lost })
     }
 }
 
@@ -287,44 +344,6 @@ fn sequence(
         }
     });
     Ok(Sequencing { failed, state, key, tracker, cancel })
-}
-
-/// Looks for records without an entry, once the log is sequenced up to the hub's start.
-struct Recovery {
-    exchange: Arc<Exchange>,
-    ends: Ends,
-    /// Where the entry about the start stands on the log's topic.
-    started_at: Option<i64>,
-    boot: BootId,
-    state: watch::Receiver<Sequenced>,
-    tiles: PathBuf,
-    key: NoteVerifier,
-}
-
-impl Recovery {
-    async fn run(mut self, cancel: CancellationToken) {
-        let started_at = self.started_at.unwrap_or(0);
-        let sequenced = self.state.wait_for(|state| state.next_offset > started_at);
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            sequenced = sequenced => if sequenced.is_err() { return },
-        }
-        let recovered = match LogReader::open(TileFolder::open(&self.tiles), self.key) {
-            Ok(log) => self.exchange.recover(log, &self.ends, self.boot).await,
-            Err(error) => Err(RecoverError::Log(Box::new(error))),
-        };
-        match recovered {
-            Ok(0) => {}
-            Ok(records) => tracing::warn!(
-                records,
-                "records that a crash had left without an entry are on the audit log now"
-            ),
-            Err(error) => tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "records without an entry could not be looked for; the next start looks again"
-            ),
-        }
-    }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {

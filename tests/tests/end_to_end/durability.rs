@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use shuniu_tests::{Hub, Publisher, citizen, person};
 
@@ -54,6 +55,123 @@ fn a_second_hub_on_a_folder_is_turned_away_and_told_why() {
     };
     assert!(!status.success());
     assert!(hub.curl("hall-yuzhong", "/subjects").contains("population-value"), "the first hub is disturbed");
+}
+
+#[test]
+fn p4_damaged_records_refuse_the_start_until_the_loss_is_accepted_and_no_offset_comes_again() {
+    let mut hub = Hub::start();
+    let schema = hub.schema_id("population-register", "population");
+    let put = |hub: &Hub, n: u32| {
+        let key = citizen(n);
+        publish(&crate::producer(hub), &key, Some(&person(schema, &key, "张三", "500103")), b"");
+    };
+    (0..20).for_each(|n| put(&hub, n));
+    hub.stop();
+    // The fullest partition: one record a batch.
+    let topics = hub.folder().join("records/topics");
+    let folder_of = |partition: i32| topics.join(format!("population-{partition}"));
+    let log_of = |partition: i32| folder_of(partition).join("00000000000000000000-0.log");
+    let partition = (0..4).max_by_key(|it| std::fs::metadata(log_of(*it)).unwrap().len()).unwrap();
+    let mut bytes = std::fs::read(log_of(partition)).unwrap();
+    let starts = batch_starts(&bytes);
+    assert!(starts.len() > 2);
+    let last = i64::try_from(starts.len()).unwrap() - 1;
+    bytes[starts[1] + 70] ^= 1;
+    std::fs::write(log_of(partition), &bytes).unwrap();
+
+    let accept = refused(&hub, partition);
+    assert_eq!(&accept[4..], ["--first", "1", "--last", &last.to_string()]);
+    assert_eq!(std::fs::read(log_of(partition)).unwrap(), bytes, "nothing is cut");
+    // Other offsets are not given up, nor the audit log's.
+    assert!(
+        !hub.command(&["records", "accept-loss", &accept[2], &accept[3], "--first", "0", "--last", "1"])
+            .status
+            .success()
+    );
+    assert!(
+        !hub.command(&["records", "accept-loss", "shuniu.audit", "0", "--first", "0", "--last", "9"])
+            .status
+            .success()
+    );
+    hub.run(&accept.iter().map(String::as_str).collect::<Vec<_>>());
+    hub.restart();
+    let left = consume(&hub, "hall-yuzhong", "population", "check");
+    assert_eq!(left.len(), 20 - usize::try_from(last).unwrap());
+    assert_eq!(high(&hub, partition), last + 1, "the lost offsets stay used");
+    let accepted = hub.run(&["audit", "search", "--action", "administered"]);
+    assert!(accepted.contains(&format!("partition {partition}, offsets 1 to {last}")), "{accepted}");
+
+    // Now what the record store alone cannot see: an end cut off at a batch, with the note of how far it was.
+    (20..40).for_each(|n| put(&hub, n));
+    let end = high(&hub, partition);
+    assert!(end > last + 2);
+    hub.stop();
+    let mut logs: Vec<_> =
+        std::fs::read_dir(folder_of(partition)).unwrap().map(|it| it.unwrap().path()).collect();
+    logs.retain(|path| path.extension().is_some_and(|it| it == "log"));
+    let active = logs.into_iter().max().unwrap();
+    let bytes = std::fs::read(&active).unwrap();
+    let starts = batch_starts(&bytes);
+    std::fs::write(&active, &bytes[..starts[starts.len() - 2]]).unwrap();
+    std::fs::remove_file(folder_of(partition).join("durable")).unwrap();
+    let accept = refused(&hub, partition);
+    assert_eq!(&accept[4..], ["--first", &(end - 2).to_string(), "--last", &(end - 1).to_string()]);
+    assert!(hub.log().contains("the audit log has entries of records up to"));
+    hub.run(&accept.iter().map(String::as_str).collect::<Vec<_>>());
+    hub.restart();
+    assert_eq!(high(&hub, partition), end);
+    (40..60).for_each(|n| put(&hub, n));
+    assert!(high(&hub, partition) > end);
+    let left = consume(&hub, "hall-yuzhong", "population", "check-again");
+    assert_eq!(left.len(), 60 - usize::try_from(last).unwrap() - 2);
+    hub.verify();
+}
+
+/// Where the batches of a log file begin.
+fn batch_starts(log: &[u8]) -> Vec<usize> {
+    let mut starts = Vec::new();
+    let mut at = 0;
+    while at < log.len() {
+        starts.push(at);
+        let length: [u8; 4] = log[at + 8..at + 12].try_into().unwrap();
+        at += 12 + usize::try_from(u32::from_be_bytes(length)).unwrap();
+    }
+    starts
+}
+
+/// Starts the hub, which must end by itself before it serves; the command that it names for accepting the loss.
+fn refused(hub: &Hub, partition: i32) -> Vec<String> {
+    let seen = hub.log().len();
+    let mut process = hub.spawn();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let status = loop {
+        if let Some(status) = process.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() > deadline {
+            process.kill().unwrap();
+            panic!("the hub runs: {}", &hub.log()[seen..]);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert!(!status.success());
+    let log = hub.log()[seen..].to_owned();
+    assert!(!log.contains("the hub is open"), "{log}");
+    let (_, command) = log.split_once("shuniu records accept-loss").expect(&log);
+    let words: Vec<String> = "records accept-loss"
+        .split(' ')
+        .chain(command.split_whitespace())
+        .take(8)
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(words[2..4], ["population".to_owned(), partition.to_string()], "{log}");
+    words
+}
+
+/// The offset after the last one of a partition of the population's topic.
+fn high(hub: &Hub, partition: i32) -> i64 {
+    let consumer: BaseConsumer = hub.client("hall-yuzhong").create().unwrap();
+    consumer.fetch_watermarks("population", partition, Duration::from_secs(20)).unwrap().1
 }
 
 #[test]

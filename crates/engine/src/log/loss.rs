@@ -9,7 +9,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use shuniu_wire::batch::{BatchBuilder, BuiltRecord, Compression, Scratch, batches, thin};
 
@@ -24,59 +24,96 @@ use crate::error::{Damage, Finding};
 use crate::folder::{FolderLock, put_file, staged, sync_folder};
 use crate::header::{PREFIX_BYTES, prefix};
 
-/// What an operator gives up.
+/// A loss that can be accepted as it was stated. It holds the folder: nobody opens it meanwhile.
+#[derive(Debug)]
+pub struct Loss {
+    folder: PathBuf,
+    repair: Repair,
+    _lock: FolderLock,
+}
+
+/// The offsets that an operator gives up.
 #[derive(Debug, Clone, Copy)]
-struct Loss {
+struct Stated {
     first: i64,
     last: i64,
 }
 
-/// Accepts that the records at offsets `first` to `last` of a partition are lost. `first` is the offset that the log can
-/// be read up to; `last` at least the last one known to be at stake. The engine must not be open.
-///
-/// # Errors
-/// [`EngineError::Loss`] where the offsets are not those that are lost; other errors as at opening. Of them
-/// [`EngineError::Damaged`] never.
-pub async fn accept_loss(
-    config: &EngineConfig,
-    topic: &str,
-    partition: i32,
-    first: i64,
-    last: i64,
-) -> Result<(), EngineError> {
-    let loss = Loss { first, last };
-    let lock = FolderLock::take(&config.folder)?;
-    let database = Database::open(&config.folder).await?;
-    let topics = database.topics().await;
-    database.close().await;
-    let known = topics?.iter().any(|row| row.name == topic && (0..row.partitions).contains(&partition));
-    if !known {
-        return Err(loss.refused(format!("there is no partition {partition} of topic `{topic}`")));
-    }
-    let folder = config.folder.join("topics").join(format!("{topic}-{partition}"));
-    let topic = topic.to_owned();
-    let accepted = tokio::task::spawn_blocking(move || {
-        loss.accept(&Place { topic: &topic, index: partition, folder: &folder })
-    });
-    let accepted = accepted.await.map_err(|_| EngineError::Stopped)?;
-    drop(lock);
-    accepted
+/// What makes the log whole.
+#[derive(Debug, Clone, Copy)]
+enum Repair {
+    /// It begins later now.
+    Begin { start: i64 },
+    /// What can be read of this segment stays, and the segment ends where the next one begins.
+    KeepPrefix { name: SegmentName, next_base: i64 },
+    /// What can be read of this segment stays, and the next one begins at the last lost offset.
+    EndAnew { name: SegmentName, last: i64 },
 }
 
 impl Loss {
+    /// Holds against the log that the records at offsets `first` to `last` of a partition are lost, and changes nothing
+    /// yet. `first` is the offset that the log can be read up to; `last` at least the last one known to be at stake. The
+    /// engine must not be open.
+    ///
+    /// # Errors
+    /// [`EngineError::Loss`] where the offsets are not those that are lost; other errors as at opening, but for
+    /// [`EngineError::Damaged`].
+    pub async fn check(
+        config: &EngineConfig,
+        topic: &str,
+        partition: i32,
+        first: i64,
+        last: i64,
+    ) -> Result<Self, EngineError> {
+        let stated = Stated { first, last };
+        let lock = FolderLock::take(&config.folder)?;
+        let database = Database::open(&config.folder).await?;
+        let topics = database.topics().await;
+        database.close().await;
+        let known = topics?.iter().any(|row| row.name == topic && (0..row.partitions).contains(&partition));
+        if !known {
+            return Err(stated.refused(format!("there is no partition {partition} of topic `{topic}`")));
+        }
+        let folder = config.folder.join("topics").join(format!("{topic}-{partition}"));
+        let (topic, place) = (topic.to_owned(), folder.clone());
+        let repair = tokio::task::spawn_blocking(move || {
+            stated.repair(&Place { topic: &topic, index: partition, folder: &place })
+        });
+        let repair = repair.await.map_err(|_| EngineError::Stopped)??;
+        Ok(Self { folder, repair, _lock: lock })
+    }
+
+    /// Makes the log whole without the lost records. Blocking.
+    ///
+    /// # Errors
+    /// When the disk fails. The log is then as damaged as before, or a part of it is made whole.
+    pub fn accept(self) -> Result<(), EngineError> {
+        let folder = &self.folder;
+        match self.repair {
+            Repair::Begin { start } => {
+                let end = Extent::read(folder).map_err(EngineError::disk("read", folder))?;
+                put_mark(Extent { start, end: end.map_or(start, |mark| mark.end) }, folder)
+            }
+            Repair::KeepPrefix { name, next_base } => keep_prefix(folder, name, next_base),
+            Repair::EndAnew { name, last } => end_anew(folder, name, last),
+        }
+    }
+}
+
+impl Stated {
     fn refused(self, why: String) -> EngineError {
         EngineError::Loss { first: self.first, last: self.last, why }
     }
 
-    fn accept(self, place: &Place<'_>) -> Result<(), EngineError> {
-        if self.first < 0 || self.last < self.first || self.last >= i64::MAX - 1 {
+    fn repair(self, place: &Place<'_>) -> Result<Repair, EngineError> {
+        let Self { first, last } = self;
+        if first < 0 || last < first || last >= i64::MAX - 1 {
             return Err(self.refused("these are no offsets from one to a later one".to_owned()));
         }
-        let folder = place.folder;
         match place.examine(Kept::Stored) {
             // The log itself shows nothing: somebody else, the audit log, knows that there was more.
             Ok(sound) => match sound.active {
-                Some(active) if active.tally.end == self.first => self.end_anew(folder, active.name),
+                Some(active) if active.tally.end == first => Ok(Repair::EndAnew { name: active.name, last }),
                 Some(active) => {
                     let end = active.tally.end;
                     Err(self
@@ -84,66 +121,59 @@ impl Loss {
                 }
                 None => Err(self.refused("the partition has no log".to_owned())),
             },
-            Err(EngineError::Damaged(damage)) => self.repair(folder, &damage),
+            Err(EngineError::Damaged(damage)) => self.repair_of(place.folder, &damage),
             Err(error) => Err(error),
         }
     }
 
-    fn repair(self, folder: &Path, damage: &Damage) -> Result<(), EngineError> {
-        if self.first != damage.first || self.last < damage.last {
+    fn repair_of(self, folder: &Path, damage: &Damage) -> Result<Repair, EngineError> {
+        let Self { first, last } = self;
+        if first != damage.first || last < damage.last {
             return Err(self.refused(damage.to_string()));
         }
-        let after = self.last + 1;
-        let bases = segment_bases(folder).map_err(EngineError::disk("list", folder))?;
-        let follows = bases.iter().map(|name| name.base).find(|base| *base > self.first);
-        if follows.is_some_and(|base| base != after) && damage.finding != Finding::Overlap {
-            return Err(self.refused(damage.to_string()));
-        }
-        let damaged = bases.iter().rfind(|name| name.log(folder) == damage.path).copied();
-        match (damage.finding, damaged, follows) {
-            (Finding::Overlap, _, _) => Err(self.refused(format!(
+        if damage.finding == Finding::Overlap {
+            return Err(self.refused(format!(
                 "{damage}; two files for the same records are not a loss: restore the partition's folder"
-            ))),
-            // The log begins later now.
-            (Finding::Missing, None, Some(start)) => {
-                let end = Extent::read(folder).map_err(EngineError::disk("read", folder))?;
-                let end = end.map_or(start, |mark| mark.end);
-                put_mark(Extent { start, end }, folder)
-            }
-            (_, Some(name), Some(next)) => keep_prefix(folder, name, next),
-            (_, Some(name), None) => self.end_anew(folder, name),
-            (_, None, _) => {
-                let name = SegmentName { base: self.first, generation: 0 };
-                self.end_anew(folder, name)
-            }
+            )));
         }
-    }
-
-    /// Lets the log go on after the loss: what is there of the last segment is closed, and the next begins with an empty
-    /// batch at the last lost offset, so that readers come to the end of the log.
-    fn end_anew(self, folder: &Path, name: SegmentName) -> Result<(), EngineError> {
-        let place = name.log(folder);
-        let there = place.exists();
-        let mark = Extent::read(folder).map_err(EngineError::disk("read", folder))?;
-        // Without a single segment the log begins with the one that is made here.
-        let start = if there { mark.map_or(name.base, |mark| mark.start.min(name.base)) } else { self.last };
-        // A segment in the place of the new one holds nothing that can be read: its next generation replaces it.
-        let replaced = there && name.base == self.last;
-        let generation = if replaced { name.generation.saturating_add(1) } else { 0 };
-        if replaced {
-            set_aside(&place, 0)?;
+        let names = segment_names(folder).map_err(EngineError::disk("list", folder))?;
+        let damaged = names.iter().rfind(|name| name.log(folder) == damage.path).copied();
+        let next_base = names.iter().map(|name| name.base).find(|base| *base > first);
+        if next_base.is_some_and(|base| base != last + 1) {
+            return Err(self.refused(damage.to_string()));
         }
-        let filler = filler(self.last).map_err(EngineError::disk("make a batch for", &place))?;
-        let path = SegmentName { base: self.last, generation }.log(folder);
-        put_file(&path, &filler).map_err(EngineError::disk("write", &path))?;
-        sync_folder(folder).map_err(EngineError::disk("sync", folder))?;
-        if there && !replaced {
-            keep_prefix(folder, name, self.last)?;
-        }
-        put_mark(Extent { start, end: self.last + 1 }, folder)
+        Ok(match (damaged, next_base) {
+            (Some(name), Some(next_base)) => Repair::KeepPrefix { name, next_base },
+            (None, Some(start)) => Repair::Begin { start },
+            (Some(name), None) => Repair::EndAnew { name, last },
+            (None, None) => Repair::EndAnew { name: SegmentName { base: first, generation: 0 }, last },
+        })
     }
 }
 
+/// Lets the log go on after the loss: what is there of the last segment is closed, and the next begins with an empty
+/// batch at the last lost offset, so that readers come to the end of the log.
+fn end_anew(folder: &Path, name: SegmentName, last: i64) -> Result<(), EngineError> {
+    let place = name.log(folder);
+    let there = place.exists();
+    let mark = Extent::read(folder).map_err(EngineError::disk("read", folder))?;
+    // Without a single segment the log begins with the one that is made here.
+    let start = if there { mark.map_or(name.base, |mark| mark.start.min(name.base)) } else { last };
+    // A segment in the place of the new one holds nothing that can be read: its next generation replaces it.
+    let replaced = there && name.base == last;
+    let generation = if replaced { name.generation.saturating_add(1) } else { 0 };
+    if replaced {
+        set_aside(&place, 0)?;
+    }
+    let filler = filler(last).map_err(EngineError::disk("make a batch for", &place))?;
+    let path = SegmentName { base: last, generation }.log(folder);
+    put_file(&path, &filler).map_err(EngineError::disk("write", &path))?;
+    sync_folder(folder).map_err(EngineError::disk("sync", folder))?;
+    if there && !replaced {
+        keep_prefix(folder, name, last)?;
+    }
+    put_mark(Extent { start, end: last + 1 }, folder)
+}
 /// Writes what can be read of a segment as its next generation, which ends where the next segment begins.
 fn keep_prefix(folder: &Path, name: SegmentName, next_base: i64) -> Result<(), EngineError> {
     let path = name.log(folder);
@@ -197,7 +227,7 @@ fn put_mark(extent: Extent, folder: &Path) -> Result<(), EngineError> {
     sync_folder(folder).map_err(EngineError::disk("sync", folder))
 }
 
-fn segment_bases(folder: &Path) -> io::Result<Vec<SegmentName>> {
+fn segment_names(folder: &Path) -> io::Result<Vec<SegmentName>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
         names.extend(entry?.file_name().to_str().and_then(SegmentName::of_log));

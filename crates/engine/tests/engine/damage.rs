@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use shuniu_engine::{Damage, EngineConfig, EngineError, Finding, accept_loss};
+use shuniu_engine::{Damage, EngineConfig, EngineError, Finding, Loss};
 use shuniu_wire::messages::ResponseError;
 
 use crate::crash::batch;
@@ -48,7 +48,7 @@ async fn refused(folder: &Path) -> Damage {
 }
 
 async fn accept(folder: &Path, first: i64, last: i64) -> Result<(), EngineError> {
-    accept_loss(&EngineConfig::new(folder.to_owned()), "t", 0, first, last).await
+    Loss::check(&EngineConfig::new(folder.to_owned()), "t", 0, first, last).await?.accept()
 }
 
 /// Accepts the loss as it is named, and holds that nothing else is lost and no offset is given twice.
@@ -250,6 +250,6 @@ async fn a_loss_that_the_log_does_not_show_is_accepted_from_its_end_on() {
     let more = Batch::of(&["after the loss"]).bytes();
     assert_eq!(hub.produce("t", 0, more).await.base_offset, 10);
     hub.engine.close().await;
-    let other = accept_loss(&EngineConfig::new(folder.path().to_owned()), "t", 1, 0, 9).await;
+    let other = Loss::check(&EngineConfig::new(folder.path().to_owned()), "t", 1, 0, 9).await;
     assert!(matches!(other, Err(EngineError::Loss { .. })));
 }

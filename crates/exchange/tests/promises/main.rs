@@ -12,9 +12,10 @@ mod world;
 
 use std::time::Duration;
 
+use shuniu_archive::LogReader;
 use shuniu_broker::memory::Failure;
-use shuniu_exchange::RecoverError;
-use shuniu_ledger::{Action, BootId, Outcome};
+use shuniu_exchange::{Covered, RecoverError};
+use shuniu_ledger::{Action, Outcome};
 use shuniu_wire::Request;
 use shuniu_wire::batch::{Compression, batches};
 use shuniu_wire::messages::describe_configs_request::DescribeConfigsResource;
@@ -27,8 +28,6 @@ use shuniu_wire::messages::{
 
 use world::{Built, World, batch_at, batch_in, caller, citizen, deletion, fetch, person, put, seen};
 
-/// The run that the world's audit log is of.
-const BOOT: BootId = BootId([1; 16]);
 const REGISTER: &str = "population-register";
 const DENIED: i16 = ResponseError::TopicAuthorizationFailed.code();
 
@@ -469,7 +468,13 @@ async fn p3_records_that_a_crash_left_without_an_entry_get_one_at_the_next_start
     world.append_unrecorded("population", &[row(3), row(4), row(5)]).await;
     let log = tempfile::tempdir().unwrap();
     let ends = world.exchange.ends().await.unwrap();
-    assert_eq!(world.exchange.recover(world.sequenced(log.path()).await, &ends, BOOT).await.unwrap(), 3);
+    let covered = |log: LogReader| {
+        let mut covered = Covered::default();
+        covered.advance(&log).unwrap();
+        covered
+    };
+    let before = covered(world.sequenced(log.path()).await);
+    assert_eq!(world.exchange.recover(&before, &ends).await.unwrap(), 3);
     let recovered = world.drafts(Action::Recovered);
     assert_eq!(recovered.len(), 1);
     assert_eq!((recovered[0].ranges[0].first(), recovered[0].ranges[0].last()), (2, 4));
@@ -477,10 +482,44 @@ async fn p3_records_that_a_crash_left_without_an_entry_get_one_at_the_next_start
     assert_eq!(recovered[0].subjects.as_ref().unwrap().iter().count(), 3, "a trace finds them");
     // Nothing is left to recover, and what is published meanwhile is not recovered too.
     world.publish(REGISTER, "population", &[row(6)]).await;
-    assert_eq!(world.exchange.recover(world.sequenced(log.path()).await, &ends, BOOT).await.unwrap(), 0);
-    // Seen from a later run, the log is ahead of what the topic had: records are gone, and that is said.
-    let later = world.exchange.recover(world.sequenced(log.path()).await, &ends, BootId([2; 16])).await;
-    assert!(matches!(later, Err(RecoverError::Lost { end: 5, last: 5, .. })), "{later:?}");
+    let after = covered(world.sequenced(log.path()).await);
+    assert_eq!(world.exchange.recover(&after, &ends).await.unwrap(), 0);
+    world.exchange.nothing_lost(&after, &world.exchange.ends().await.unwrap()).unwrap();
+    // Where the topic ends before what is on the log, records are gone, and that is said.
+    let lost = world.exchange.nothing_lost(&after, &ends);
+    assert!(matches!(lost, Err(RecoverError::Lost { end: 5, last: 5, .. })), "{lost:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p4_what_is_kept_about_the_log_gives_the_same_answers_as_the_whole_log() {
+    let world = World::start().await;
+    let schema = world.schema_id(REGISTER, "population").await;
+    let row = |n| put(&citizen(n), person(schema, &citizen(n), "张三", Some("500103")), Vec::new());
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("kept");
+    let mut sizes = Vec::new();
+    for n in 0..6 {
+        world.publish(REGISTER, "population", &[row(2 * n), row(2 * n + 1)]).await;
+        let log = world.sequenced(folder.path()).await;
+        let mut whole = Covered::default();
+        whole.advance(&log).unwrap();
+        let mut covered = Covered::read(&kept, &log).unwrap();
+        assert_eq!(
+            covered == Covered::default(),
+            n == 0 || n == 4,
+            "entries that were counted are not read again"
+        );
+        covered.advance(&log).unwrap();
+        assert_eq!(covered, whole);
+        covered.write(&kept).unwrap();
+        sizes.push(log);
+        if n == 3 {
+            // Of another log, or of this one before it was put back: it does not count.
+            assert_eq!(Covered::read(&kept, &sizes[0]).unwrap(), Covered::default());
+            let text = std::fs::read_to_string(&kept).unwrap();
+            std::fs::write(&kept, text.replace("\"entries\"", "\"Entries\"")).unwrap();
+        }
+    }
 }
 
 /// Waits until refusals of each of these requests are on the log.

@@ -37,7 +37,7 @@ impl Records {
                 // touched.
                 let settings = engine_config(folder, &config.engine);
                 let engine = Engine::open(settings, Arc::clone(clock), tracker.clone()).await;
-                let engine = Arc::new(engine.map_err(ServeError::Engine)?);
+                let engine = Arc::new(engine.map_err(ServeError::engine)?);
                 let upstream = Arc::clone(&engine) as _;
                 Self { upstream, replication: ENGINE_REPLICATION, engine: Some(engine), tracker }
             }
