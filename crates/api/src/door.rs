@@ -19,7 +19,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::{health, problem, registry};
+use crate::health::{self, Notes};
+use crate::{problem, registry};
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const HEADERS_BYTES_MAX: usize = 16 << 10;
@@ -168,13 +169,14 @@ impl Drop for Place {
 pub async fn serve_health(
     listener: TcpListener,
     exchange: Arc<Exchange>,
+    notes: Notes,
     tracker: TaskTracker,
     cancel: CancellationToken,
 ) {
     const CONNECTIONS_MAX: usize = 32;
     const CONNECTION_MAX: Duration = Duration::from_secs(30);
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let router = health::router(exchange);
+    let router = health::router(exchange, notes);
     while let Some((stream, _)) = accept(&listener, &cancel).await {
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
         let (router, cancel) = (router.clone(), cancel.clone());

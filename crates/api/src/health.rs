@@ -10,18 +10,28 @@ use shuniu_exchange::Exchange;
 
 use crate::problem::{Problem, not_found};
 
-/// `/health/live`: the process answers. `/health/ready`: the policy is fresh and the audit log open.
-pub(crate) fn router(exchange: Arc<Exchange>) -> Router {
+/// What else a supervisor should see, one line each: told beside `ready`, since the hub delivers all the same.
+pub type Notes = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// `/health/live`: the process answers. `/health/ready`: the policy is fresh and the audit log open; then the notes.
+pub(crate) fn router(exchange: Arc<Exchange>, notes: Notes) -> Router {
     Router::new()
         .route("/health/live", get(|| async { "live\n" }))
         .route("/health/ready", get(ready))
         .fallback(not_found)
-        .with_state(exchange)
+        .with_state((exchange, notes))
 }
 
-async fn ready(State(exchange): State<Arc<Exchange>>) -> Result<&'static str, Problem> {
+async fn ready(State((exchange, notes)): State<(Arc<Exchange>, Notes)>) -> Result<String, Problem> {
     match exchange.trouble() {
-        None => Ok("ready\n"),
+        None => {
+            let mut text = "ready\n".to_owned();
+            for note in notes() {
+                text.push_str(&note);
+                text.push('\n');
+            }
+            Ok(text)
+        }
         Some(trouble) => Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "not-ready",

@@ -8,3 +8,4 @@ mod problem;
 mod registry;
 
 pub use door::{Door, Options, serve_health};
+pub use health::Notes;

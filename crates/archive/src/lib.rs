@@ -16,6 +16,7 @@ mod sequencer;
 mod spool;
 mod tiles;
 mod trace;
+mod trim;
 mod verify;
 mod writer;
 
@@ -30,4 +31,5 @@ pub use search::{ExportError, Search};
 pub use sequencer::{Sequenced, Sequencer, SequencerError, SequencerOptions};
 pub use tiles::{TileError, Tiles};
 pub use trace::{Place, Trace, TracedDelivery};
+pub use trim::Trimmer;
 pub use verify::{Included, VerifiedLog, Which};

@@ -8,21 +8,24 @@ use bytes::Bytes;
 use shuniu_broker::leaders::{EARLIEST, LATEST};
 use shuniu_broker::topic::{self, TopicSpec};
 use shuniu_broker::{Connection, NodeId, Upstream, UpstreamError, connect_any};
+use shuniu_wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use shuniu_wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use shuniu_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use shuniu_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use shuniu_wire::messages::{
-    BrokerId, FetchRequest, FetchResponse, InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest,
-    ListOffsetsResponse, MetadataResponse, ProduceRequest, ProduceResponse, ProducerId, ResponseError,
-    StrBytes, TopicName,
+    BrokerId, DeleteRecordsRequest, DeleteRecordsResponse, FetchRequest, FetchResponse,
+    InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataResponse,
+    ProduceRequest, ProduceResponse, ProducerId, ResponseError, StrBytes, TopicName,
 };
 use shuniu_wire::{Request, Response};
 
 /// The topic that holds entries until they are sequenced: one partition, so that it has one order.
 pub const AUDIT_TOPIC: &str = "shuniu.audit";
 
-/// How long sequenced records stay, in milliseconds: seven days.
-const RETENTION_MS: &str = "604800000";
+/// The topic itself forgets nothing: an entry that is not in the tiles yet is nowhere else. Sequenced ones are deleted
+/// by [`crate::Trimmer`].
+const RETENTION_MS: &str = "-1";
+const DELETE_TIMEOUT_MS: i32 = 10_000;
 
 /// Why the partition gave no good answer.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +77,8 @@ pub(crate) struct Fetched {
     pub(crate) records: Bytes,
     /// The first offset that is still there.
     pub(crate) log_start: i64,
+    /// The offset after the last record.
+    pub(crate) end: i64,
 }
 
 /// The partition's leader, found anew after each failure.
@@ -122,6 +127,23 @@ impl Partition {
     /// The first offset that is still there.
     pub(crate) async fn start(&mut self) -> Result<i64, PartitionError> {
         self.offset_at(EARLIEST).await
+    }
+
+    /// The first offset of a record that is not older than `timestamp_ms`; `None` when all are.
+    pub(crate) async fn since(&mut self, timestamp_ms: i64) -> Result<Option<i64>, PartitionError> {
+        let offset = self.offset_at(timestamp_ms.max(0)).await?;
+        Ok((offset >= 0).then_some(offset))
+    }
+
+    /// Lets go of the records before `offset`; the store may keep some of them.
+    pub(crate) async fn delete_before(&mut self, offset: i64) -> Result<(), PartitionError> {
+        let partition = DeleteRecordsPartition::default().with_partition_index(0).with_offset(offset);
+        let topic = DeleteRecordsTopic::default().with_name(name()).with_partitions(vec![partition]);
+        let request =
+            DeleteRecordsRequest::default().with_timeout_ms(DELETE_TIMEOUT_MS).with_topics(vec![topic]);
+        let response: DeleteRecordsResponse = self.ask(request, Duration::ZERO).await?;
+        let answer = response.topics.into_iter().flat_map(|topic| topic.partitions).next();
+        self.check(answer.ok_or(PartitionError::Answer)?.error_code)
     }
 
     async fn offset_at(&mut self, timestamp: i64) -> Result<i64, PartitionError> {
@@ -180,7 +202,11 @@ impl Partition {
         let answer = response.responses.into_iter().flat_map(|topic| topic.partitions).next();
         let answer = answer.ok_or(PartitionError::Answer)?;
         self.check(answer.error_code)?;
-        Ok(Fetched { records: answer.records.unwrap_or_default(), log_start: answer.log_start_offset })
+        Ok(Fetched {
+            records: answer.records.unwrap_or_default(),
+            log_start: answer.log_start_offset,
+            end: answer.high_watermark,
+        })
     }
 
     async fn leader(&mut self) -> Result<Arc<dyn Connection>, PartitionError> {

@@ -63,6 +63,8 @@ pub struct Sequenced {
     pub next_offset: i64,
     /// Its root.
     pub root: Hash,
+    /// Records on the topic that are not under it, as the topic was last seen.
+    pub waiting: u64,
     /// Whether a checkpoint of this run is shown to readers; before, the rest of this says nothing.
     pub shown: bool,
     /// Why it does not go on now; `None` while it does.
@@ -137,7 +139,7 @@ impl<T: Tiles> Sequencer<T> {
             edge = None;
             tokio::select! {
                 () = cancel.cancelled() => {}
-                () = tokio::time::sleep(retry) => {}
+                () = self.rest(retry) => {}
             }
             retry = (retry * 2).min(RETRY_MAX);
         }
@@ -152,6 +154,22 @@ impl<T: Tiles> Sequencer<T> {
             }
             ended => ended,
         }
+    }
+
+    /// A pause after trouble. Meanwhile what waits grows, and whoever looks should see it.
+    async fn rest(&mut self, pause: Duration) {
+        tokio::time::sleep(pause).await;
+        // The topic may be the trouble; then the last count stands.
+        if let Ok(end) = self.partition.end().await {
+            self.note_waiting(end);
+        }
+    }
+
+    fn note_waiting(&self, end: i64) {
+        self.state.send_if_modified(|state| {
+            let waiting = u64::try_from(end.saturating_sub(state.next_offset)).unwrap_or(0);
+            std::mem::replace(&mut state.waiting, waiting) != waiting
+        });
     }
 
     /// Takes what the topic holds now, and no more: other replicas may go on writing.
@@ -317,6 +335,7 @@ impl<T: Tiles> Sequencer<T> {
         if fetched.log_start > from {
             return Err(SequencerError::Gap { expected: from, found: fetched.log_start });
         }
+        self.note_waiting(fetched.end);
         let next = each_leaf(&fetched.records, from, &mut |_, leaf| gathered.push(leaf.to_vec()))?;
         Ok(next.max(from))
     }
@@ -352,6 +371,8 @@ impl<T: Tiles> Sequencer<T> {
         });
         published.await?.map_err(SequencerError::Tiles)?;
         self.state.send_modify(|state| {
+            let done = u64::try_from(row.next_offset.saturating_sub(state.next_offset)).unwrap_or(0);
+            state.waiting = state.waiting.saturating_sub(done);
             state.tree_size = row.tree_size;
             state.next_offset = row.next_offset;
             state.root = row.root;

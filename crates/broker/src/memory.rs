@@ -1,7 +1,7 @@
 //! A record store in memory, for tests and benches: it keeps nothing, but answers as Kafka does, and fails on demand.
 //!
 //! It serves Metadata, CreateTopics, Produce (idempotent producers too), Fetch (with long poll), ListOffsets,
-//! InitProducerId and DescribeCluster. It trusts the batches that it is given.
+//! InitProducerId, DeleteRecords (whole batches) and DescribeCluster. It trusts the batches that it is given.
 
 mod log;
 mod serve;
@@ -134,6 +134,7 @@ impl Connection for MemoryConnection {
             },
             Request::Metadata(request) => Ok(self.topics().metadata(self.node, request).into()),
             Request::CreateTopics(request) => Ok(self.topics().create_topics(request).into()),
+            Request::DeleteRecords(request) => Ok(self.topics().delete_records(request).into()),
             Request::ListOffsets(request) => Ok(self.topics().list_offsets(request).into()),
             Request::InitProducerId(_) => Ok(self.topics().init_producer_id().into()),
             Request::DescribeCluster(_) => Ok(serve::describe_cluster(self.node).into()),

@@ -163,6 +163,9 @@ impl Connection for Local {
             Request::CreatePartitions(request) => {
                 self.apart(async move { serve::admin::create_partitions(&core, request).await })
             }
+            Request::DeleteRecords(request) => {
+                self.apart(async move { serve::delete_records::delete_records(&core, request).await })
+            }
             Request::IncrementalAlterConfigs(request) => {
                 self.apart(async move { serve::configs::alter(&core, request).await })
             }

@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod configs;
+pub(crate) mod delete_records;
 pub(crate) mod fetch;
 pub(crate) mod list_offsets;
 pub(crate) mod metadata;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use shuniu_archive::{
     AuditLog, AuditOptions, AuditStart, AuditUnavailable, Sequenced, Sequencer, SequencerError,
-    SequencerOptions, TileError, TileFolder,
+    SequencerOptions, TileError, TileFolder, Trimmer,
 };
 use shuniu_broker::{NodeId, Upstream};
 use shuniu_engine::{Damage, EngineError};
@@ -219,7 +219,9 @@ impl Base {
             audit_cancel.clone(),
         );
         let audit = audit.await.map_err(ServeError::Audit)?;
-        let mut sequencing = sequence(config, suite, keys, &store, upstream)?;
+        let mut sequencing = sequence(config, suite, keys, &store, Arc::clone(&upstream))?;
+        let trimmer = Trimmer::new(upstream, sequencing.state.clone(), Arc::clone(clock));
+        sequencing.tracker.spawn(trimmer.run(sequencing.cancel.clone()));
         sequencing.begun().await;
         Ok(Self { records, store, audit, audit_tracker, audit_cancel, sequencing })
     }
@@ -307,9 +309,19 @@ impl Doors {
         let listening = kafka.iter().filter_map(|(_, listener)| listener.local_addr().ok()).collect();
         tracker.spawn(gateway.serve(kafka, tracker.clone(), cancel.clone()));
         tracker.spawn(api.serve(http, tracker.clone(), cancel.clone()));
-        tracker.spawn(shuniu_api::serve_health(health, exchange, tracker.clone(), cancel.clone()));
+        let sequenced = base.sequencing.state.clone();
+        let notes = Arc::new(move || sequencing_notes(&sequenced.borrow()));
+        tracker.spawn(shuniu_api::serve_health(health, exchange, notes, tracker.clone(), cancel.clone()));
         Ok(Self { kafka: listening, tracker, cancel, lost })
     }
+}
+
+/// What a supervisor should see of the sequencer: whether it goes on, and how many entries wait for it.
+fn sequencing_notes(sequenced: &Sequenced) -> Vec<String> {
+    let waiting = sequenced.waiting;
+    let lag = (waiting > 0).then(|| format!("audit log: {waiting} entries wait for a checkpoint"));
+    let trouble = sequenced.trouble.as_ref().map(|why| format!("audit log: not sequenced now: {why}"));
+    lag.into_iter().chain(trouble).collect()
 }
 
 /// Starts the sequencer; what is returned resolves when it must stop.

@@ -179,4 +179,6 @@ calls! {
     CreateTopics(CreateTopicsRequest, CreateTopicsResponse),
     /// More partitions. The hub's own, never a client's.
     CreatePartitions(CreatePartitionsRequest, CreatePartitionsResponse),
+    /// Records that are no longer needed go. The hub's own, never a client's.
+    DeleteRecords(DeleteRecordsRequest, DeleteRecordsResponse),
 }

@@ -74,7 +74,8 @@ impl Open {
         let door = Door { tls, exchange: Arc::clone(&exchange), options };
         let (tracker, cancel) = (world.tracker.clone(), world.cancel.clone());
         world.tracker.spawn(door.serve(listener, tracker.clone(), cancel.clone()));
-        world.tracker.spawn(shuniu_api::serve_health(health, exchange, tracker, cancel));
+        let notes = Arc::new(|| vec!["a thing to look at".to_owned()]);
+        world.tracker.spawn(shuniu_api::serve_health(health, exchange, notes, tracker, cancel));
         Self { world, at, health_at }
     }
 

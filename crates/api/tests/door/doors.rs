@@ -92,6 +92,7 @@ async fn health_tells_nothing_but_health() {
         exchange(&mut stream, "GET", path, "").await
     };
     assert_eq!((health("/health/live").await.status, health("/health/ready").await.status), (200, 200));
+    assert_eq!(health("/health/ready").await.body, "ready\na thing to look at\n");
     for path in ["/registry/subjects", "/health", "/"] {
         let unknown = health(path).await;
         assert_eq!(

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use shuniu_archive::{
     CheckpointFailure, CheckpointRow, Checkpoints, LogReader, MemoryCheckpoints, Sequencer, SequencerError,
-    SequencerOptions, TileError, TileFolder, Tiles,
+    SequencerOptions, TileError, TileFolder, Tiles, Trimmer,
 };
 use shuniu_broker::BoxFuture;
 use shuniu_broker::memory::{Failure, MemoryUpstream};
 use shuniu_ledger::note::NoteSigner;
 use shuniu_ledger::tile::TileName;
 use shuniu_ledger::{Checkpoint, Suite, Tile, Tiler};
+use shuniu_model::{Clock, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{World, leaves, note, until};
@@ -373,6 +374,63 @@ async fn entries_that_left_the_topic_unsequenced_stop_the_sequencer() {
     world.store.forget_before(shuniu_archive::AUDIT_TOPIC, 0, 40);
     let error = sequence(&world.store, &row, &folder, Suite::Sha256Ed25519, 50).await.unwrap_err();
     assert!(matches!(error, SequencerError::Gap { expected: 30, found: 40 }), "{error}");
+}
+
+#[tokio::test]
+async fn only_what_is_under_a_checkpoint_for_seven_days_leaves_the_topic() {
+    let world = World::new().await;
+    let folder = Arc::new(TileFolder::create(&world.folder.path().join("tiles")).unwrap());
+    let row: Arc<dyn Checkpoints> = Arc::new(MemoryCheckpoints::default());
+    let suite = Suite::Sha256Ed25519;
+    for number in 0..10 {
+        append(&world, number..number + 1).await;
+    }
+    let upstream = Arc::clone(&world.store);
+    let sequencer = Sequencer::new(upstream, Arc::clone(&row), Arc::clone(&folder), signer(suite), quick());
+    let mut state = sequencer.state();
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(sequencer.run(cancel.clone()));
+    state.wait_for(|state| state.tree_size == 10).await.unwrap();
+    running.abort();
+    assert!(running.await.unwrap_err().is_cancelled());
+    // No sequencer runs: these wait, however old they become.
+    for number in 10..20 {
+        append(&world, number..number + 1).await;
+    }
+    let after_ms = |days: i64| {
+        let clock: Clock =
+            Arc::new(move || Timestamp::from_micros(1_764_000_000_000_000 + days * 86_400_000_000));
+        Trimmer::new(Arc::clone(&world.store) as _, state.clone(), clock)
+    };
+    after_ms(6).trim().await.unwrap();
+    assert_eq!(leaves(&world.store).len(), 20);
+    after_ms(400).trim().await.unwrap();
+    // The last of them stays: the next start compares it.
+    assert_eq!(leaves(&world.store).len(), 11);
+    sequence(&world.store, &row, &folder, suite, 20).await.unwrap();
+    let log = LogReader::open(TileFolder::open(folder.path()), signer(suite).verifier().clone()).unwrap();
+    assert_eq!(log.verify_log(&mut |_| {}).unwrap().checkpoint.size, 20);
+}
+
+#[tokio::test]
+async fn what_waits_is_counted_while_tiles_cannot_be_written() {
+    let world = World::new().await;
+    let path = world.folder.path().join("tiles");
+    let row: Arc<dyn Checkpoints> = Arc::new(MemoryCheckpoints::default());
+    let left = Arc::new(AtomicUsize::new(2));
+    let crashing = Arc::new(Crashing { inner: TileFolder::create(&path).unwrap(), left });
+    let upstream = Arc::clone(&world.store);
+    let sequencer = Sequencer::new(upstream, row, crashing, signer(Suite::Sha256Ed25519), quick());
+    let mut state = sequencer.state();
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(sequencer.run(cancel.clone()));
+    state.wait_for(|state| state.shown).await.unwrap();
+    append(&world, 0..7).await;
+    until("the trouble", || state.borrow().trouble.is_some()).await;
+    append(&world, 7..9).await;
+    until("nine wait", || state.borrow().waiting == 9).await;
+    cancel.cancel();
+    running.await.unwrap().unwrap();
 }
 
 #[tokio::test]

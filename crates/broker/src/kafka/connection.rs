@@ -342,6 +342,7 @@ fn wait_of(request: &Request) -> Duration {
         Request::JoinGroup(request) => request.rebalance_timeout_ms.max(request.session_timeout_ms),
         Request::CreateTopics(request) => request.timeout_ms,
         Request::CreatePartitions(request) => request.timeout_ms,
+        Request::DeleteRecords(request) => request.timeout_ms,
         Request::SyncGroup(_) => return SYNC_MAX,
         _ => 0,
     };

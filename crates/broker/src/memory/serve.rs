@@ -2,6 +2,9 @@
 
 use shuniu_wire::messages::create_topics_request::CreatableTopic;
 use shuniu_wire::messages::create_topics_response::CreatableTopicResult;
+use shuniu_wire::messages::delete_records_response::{
+    DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
+};
 use shuniu_wire::messages::describe_cluster_response::DescribeClusterBroker;
 use shuniu_wire::messages::fetch_request::FetchPartition;
 use shuniu_wire::messages::fetch_response::{FetchableTopicResponse, PartitionData};
@@ -11,9 +14,10 @@ use shuniu_wire::messages::metadata_response::{
 };
 use shuniu_wire::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use shuniu_wire::messages::{
-    BrokerId, CreateTopicsRequest, CreateTopicsResponse, DescribeClusterResponse, FetchRequest,
-    FetchResponse, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest,
-    MetadataResponse, ProduceRequest, ProduceResponse, ProducerId, ResponseError, StrBytes, TopicName,
+    BrokerId, CreateTopicsRequest, CreateTopicsResponse, DeleteRecordsRequest, DeleteRecordsResponse,
+    DescribeClusterResponse, FetchRequest, FetchResponse, InitProducerIdResponse, ListOffsetsRequest,
+    ListOffsetsResponse, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse, ProducerId,
+    ResponseError, StrBytes, TopicName,
 };
 
 use super::Found;
@@ -158,6 +162,23 @@ impl Topics {
             ListOffsetsTopicResponse::default().with_name(topic.name).with_partitions(partitions)
         });
         ListOffsetsResponse::default().with_topics(topics.collect())
+    }
+
+    pub(super) fn delete_records(&mut self, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+        let topics = request.topics.into_iter().map(|topic| {
+            let partitions = topic.partitions.iter().map(|wanted| {
+                let answer =
+                    DeleteRecordsPartitionResult::default().with_partition_index(wanted.partition_index);
+                self.forget_before(topic.name.as_str(), wanted.partition_index, wanted.offset);
+                match self.partition(topic.name.as_str(), wanted.partition_index) {
+                    Some(log) => answer.with_low_watermark(log.start()),
+                    None => answer.with_error_code(ResponseError::UnknownTopicOrPartition.code()),
+                }
+            });
+            let partitions = partitions.collect();
+            DeleteRecordsTopicResult::default().with_name(topic.name).with_partitions(partitions)
+        });
+        DeleteRecordsResponse::default().with_topics(topics.collect())
     }
 
     pub(super) fn init_producer_id(&mut self) -> InitProducerIdResponse {

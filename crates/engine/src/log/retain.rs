@@ -41,10 +41,23 @@ impl Partition {
         Ok(())
     }
 
-    /// Only the maintenance takes segments out of the view, and it holds `upkeep`.
+    /// Drops the closed segments that end before an offset; the first offset that is left. Blocking.
+    pub(crate) fn delete_before(&self, offset: i64) -> io::Result<i64> {
+        let _upkeep = hold(&self.upkeep);
+        self.drop_first("its records are deleted", |view| {
+            view.closed.iter().take_while(|segment| segment.end <= offset).count()
+        })?;
+        Ok(self.seen(|view| view.log_start()))
+    }
+
     fn drop_old(&self, settings: &Settings, now_ms: i64) -> io::Result<()> {
+        self.drop_first("it is past its retention", |view| droppable(view, settings, now_ms))
+    }
+
+    /// Only who holds `upkeep` takes segments out of the view: the maintenance, and a deletion.
+    fn drop_first(&self, why: &str, count: impl FnOnce(&View) -> usize) -> io::Result<()> {
         let (count, start) = self.seen(|view| {
-            let count = droppable(view, settings, now_ms);
+            let count = count(view);
             (count, view.closed.get(count).map_or(view.active.base, |segment| segment.name.base))
         });
         if count == 0 {
@@ -56,7 +69,7 @@ impl Partition {
         // The oldest first: after a crash in between, what is left is without a gap.
         for segment in dropped {
             tracing::info!(topic = %self.topic, partition = self.index, base = segment.name.base,
-                end = segment.end, "a segment is past its retention and is dropped");
+                end = segment.end, "a segment is dropped: {why}");
             segment.name.remove(&self.folder);
         }
         Ok(())

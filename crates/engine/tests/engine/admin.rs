@@ -7,6 +7,7 @@ use shuniu_broker::UpstreamError;
 use shuniu_wire::Request;
 use shuniu_wire::messages::create_partitions_request::CreatePartitionsTopic;
 use shuniu_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use shuniu_wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use shuniu_wire::messages::describe_configs_request::DescribeConfigsResource;
 use shuniu_wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use shuniu_wire::messages::*;
@@ -113,6 +114,48 @@ async fn partitions_and_settings_are_there_after_reopening() {
     let hub = Hub::open(folder.path()).await;
     assert_eq!(described(&hub, "t").await, before);
     assert_eq!(hub.records("t", 4, 0).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleted_records_go_by_whole_segments_and_stay_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Hub::open(folder.path()).await;
+    hub.create("t", 1, &[("segment.bytes", "1024"), ("retention.ms", "-1")]).await;
+    hub.create("kept", 1, &[("cleanup.policy", "compact")]).await;
+    for n in 0..20 {
+        let batch = Batch::of(&["x".repeat(300).as_str(), &n.to_string()]).bytes();
+        assert_eq!(hub.produce("t", 0, batch).await.error_code, 0);
+    }
+    let delete = async |hub: &Hub, topic_name: &str, offset: i64| {
+        let partition = DeleteRecordsPartition::default().with_partition_index(0).with_offset(offset);
+        let asked =
+            DeleteRecordsTopic::default().with_name(topic(topic_name)).with_partitions(vec![partition]);
+        let request = DeleteRecordsRequest::default().with_topics(vec![asked]);
+        let response: DeleteRecordsResponse = hub.call(request).await;
+        let partition = &response.topics[0].partitions[0];
+        (partition.error_code, partition.low_watermark)
+    };
+    assert_eq!(delete(&hub, "t", 0).await, (0, 0));
+    let (error, start) = delete(&hub, "t", 25).await;
+    assert!(error == 0 && (1..=25).contains(&start), "{start}");
+    assert_eq!(hub.list_offset("t", 0, -2).await.1, start);
+    let first = hub.records("t", 0, start).await;
+    assert_eq!((first[0].offset, first.len() as i64), (start, 40 - start));
+    assert_eq!(hub.fetch("t", 0, 0).await.error_code, ResponseError::OffsetOutOfRange.code());
+    // A second time, or for less, nothing more goes.
+    assert_eq!(delete(&hub, "t", 3).await, (0, start));
+    assert_eq!(delete(&hub, "t", 41).await.0, ResponseError::OffsetOutOfRange.code());
+    assert_eq!(delete(&hub, "t", -2).await.0, ResponseError::OffsetOutOfRange.code());
+    assert_eq!(delete(&hub, "kept", 0).await.0, ResponseError::PolicyViolation.code());
+    assert_eq!(delete(&hub, "nowhere", 0).await.0, ResponseError::UnknownTopicOrPartition.code());
+    hub.engine.close().await;
+    drop(hub);
+    let hub = Hub::open(folder.path()).await;
+    assert_eq!(hub.list_offset("t", 0, -2).await.1, start);
+    let (error, last) = delete(&hub, "t", -1).await;
+    assert!(error == 0 && last > start, "{last}");
+    assert_eq!(hub.list_offset("t", 0, -1).await.1, 40);
+    assert_eq!(hub.produce("t", 0, Batch::of(&["y"]).bytes()).await.base_offset, 40);
 }
 
 #[tokio::test(flavor = "multi_thread")]

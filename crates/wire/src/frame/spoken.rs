@@ -35,6 +35,7 @@ pub const SPOKEN: &[Served] = &[
     row(ApiKey::IncrementalAlterConfigs, 1, 1),
     row(ApiKey::CreateTopics, 6, 7),
     row(ApiKey::CreatePartitions, 2, 3),
+    row(ApiKey::DeleteRecords, 2, 2),
 ];
 
 /// The last version of Fetch and of Produce that names topics.

@@ -28,6 +28,7 @@ pub(in crate::frame) fn of_response(api_key: i16) -> Option<&'static Layout> {
         ApiKey::IncrementalAlterConfigs => Some(&INCREMENTAL_ALTER_CONFIGS),
         ApiKey::CreateTopics => Some(&CREATE_TOPICS),
         ApiKey::CreatePartitions => Some(&CREATE_PARTITIONS),
+        ApiKey::DeleteRecords => Some(&DELETE_RECORDS),
         _ => None,
     }
 }
@@ -582,6 +583,33 @@ static CREATE_PARTITIONS: Layout = Layout {
                 field("name", 0, ALL, TEXT),
                 field("error_code", 0, ALL, I16),
                 field("error_message", 0, ALL, TEXT_OR_NULL),
+            ]),
+        ),
+    ],
+};
+
+static DELETE_RECORDS: Layout = Layout {
+    name: "the answer to DeleteRecords",
+    flexible_from: 2,
+    refused_tags: &[],
+    fields: &[
+        field("throttle_time_ms", 0, ALL, I32),
+        field(
+            "topics",
+            0,
+            ALL,
+            structs(&[
+                field("name", 0, ALL, TEXT),
+                field(
+                    "partitions",
+                    0,
+                    ALL,
+                    structs(&[
+                        field("partition_index", 0, ALL, I32),
+                        field("low_watermark", 0, ALL, I64),
+                        field("error_code", 0, ALL, I16),
+                    ]),
+                ),
             ]),
         ),
     ],
