@@ -142,7 +142,26 @@ async fn the_whole_seam(upstream: Arc<dyn Upstream>, name: &str) {
     let code = refused.responses[0].partitions[0].error_code;
     assert_eq!(ResponseError::try_from_code(code), Some(ResponseError::UnknownTopicId));
 
+    // The hub lets go of what it needs no longer.
+    assert_eq!(deleted(connection.as_ref(), name, 2).await, (0, 2));
+    assert_eq!(leaders.offset(name, 0, EARLIEST).await.unwrap(), 2);
+    let beyond = deleted(connection.as_ref(), name, 99).await.0;
+    assert_eq!(ResponseError::try_from_code(beyond), Some(ResponseError::OffsetOutOfRange));
+
     a_group(connection.as_ref(), name).await;
+}
+
+/// Deletes what stands before an offset; the error and the first offset that is left.
+async fn deleted(connection: &dyn Connection, topic: &str, offset: i64) -> (i16, i64) {
+    use m::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+    let partition = DeleteRecordsPartition::default().with_partition_index(0).with_offset(offset);
+    let topic = DeleteRecordsTopic::default().with_name(TopicName(text(topic)));
+    let request = m::DeleteRecordsRequest::default()
+        .with_timeout_ms(10_000)
+        .with_topics(vec![topic.with_partitions(vec![partition])]);
+    let answer: m::DeleteRecordsResponse = ask(connection, request).await;
+    let partition = &answer.topics[0].partitions[0];
+    (partition.error_code, partition.low_watermark)
 }
 
 fn fetch_by_id(topic: &Topic, offset: i64) -> Request {
