@@ -88,7 +88,7 @@ pub(crate) async fn submit(
             Err(denial) => {
                 hub.refused(caller, &format!("produce {named}"), &denial);
                 let text = denial.to_string();
-                asked.push(Asked::refused(topic, ResponseError::TopicAuthorizationFailed, &text));
+                asked.push(Asked::denied(topic, &text));
             }
         }
     }
@@ -121,7 +121,14 @@ struct Partition {
 enum Verdict {
     Unread,
     Accepted(Accepted),
-    Refused { error: ResponseError, refusal: Refusal },
+    Refused {
+        error: ResponseError,
+        refusal: Refusal,
+    },
+    /// The caller may not publish here; that is on the log already.
+    Denied {
+        text: String,
+    },
 }
 
 impl Asked {
@@ -136,13 +143,13 @@ impl Asked {
         Self { topic, granted: Some((resource, permit, inspector)), partitions }
     }
 
-    fn refused(mut topic: TopicProduceData, error: ResponseError, text: &str) -> Self {
+    fn denied(mut topic: TopicProduceData, text: &str) -> Self {
         let partitions = std::mem::take(&mut topic.partition_data)
             .into_iter()
             .map(|data| Partition {
                 index: data.index,
                 records: Bytes::new(),
-                verdict: Verdict::Refused { error, refusal: Refusal::whole("not-granted", text.to_owned()) },
+                verdict: Verdict::Denied { text: text.to_owned() },
             })
             .collect();
         Self { topic, granted: None, partitions }
@@ -241,6 +248,9 @@ async fn finish(
         for partition in &topic.partitions {
             partitions.push(match &partition.verdict {
                 Verdict::Refused { error, refusal } => refused(partition.index, *error, refusal),
+                Verdict::Denied { text } => {
+                    failed(partition.index, ResponseError::TopicAuthorizationFailed, text)
+                }
                 Verdict::Unread => return Err(Closed::new("a batch was not inspected")),
                 Verdict::Accepted(accepted) => {
                     let Some((resource, permit, _)) = &topic.granted else {
@@ -310,12 +320,15 @@ fn refused(index: i32, error: ResponseError, refusal: &Refusal) -> PartitionProd
                 .with_batch_index_error_message(Some(StrBytes::from_string(record.message.clone())))
         })
         .collect();
+    failed(index, error, &refusal.message).with_record_errors(records)
+}
+
+fn failed(index: i32, error: ResponseError, text: &str) -> PartitionProduceResponse {
     PartitionProduceResponse::default()
         .with_index(index)
         .with_error_code(error.code())
         .with_base_offset(-1)
-        .with_record_errors(records)
-        .with_error_message(Some(StrBytes::from_string(refusal.message.clone())))
+        .with_error_message(Some(StrBytes::from_string(text.to_owned())))
 }
 
 fn all_failed(request: &ProduceRequest, error: ResponseError, text: &str) -> ProduceResponse {
@@ -323,12 +336,11 @@ fn all_failed(request: &ProduceRequest, error: ResponseError, text: &str) -> Pro
         .topic_data
         .iter()
         .map(|topic| {
-            let refusal = Refusal::whole("policy-stale", text.to_owned());
             TopicProduceResponse::default()
                 .with_name(topic.name.clone())
                 .with_topic_id(topic.topic_id)
                 .with_partition_responses(
-                    topic.partition_data.iter().map(|data| refused(data.index, error, &refusal)).collect(),
+                    topic.partition_data.iter().map(|data| failed(data.index, error, text)).collect(),
                 )
         })
         .collect();

@@ -324,7 +324,7 @@ fn check_blocks(
     Ok(())
 }
 
-fn check_text(value: &str, rule: TextRule, chars_max: Option<u32>) -> Result<(), Broken> {
+pub(crate) fn check_text(value: &str, rule: TextRule, chars_max: Option<u32>) -> Result<(), Broken> {
     rule.check(value)?;
     if value.bytes().any(|byte| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')) {
         return Err(Broken::Control);

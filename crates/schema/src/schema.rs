@@ -104,6 +104,13 @@ impl Schema {
         self.inner.items.iter().find(|item| item.name.as_str() == name)
     }
 
+    /// Whether an item may have that text, as keys and subjects are written; an element of it where it is a list. False
+    /// of an item that there is not, or that has no text.
+    #[must_use]
+    pub fn takes(&self, item: &str, text: &str) -> bool {
+        self.nodes().item(item).is_some_and(|(_, node)| crate::text::takes(self.nodes(), node, text))
+    }
+
     /// Whether the two say the same: white space, the order of attributes and, in the other one, attributes that
     /// Avro itself does not know (`title_zh` and the like) make no difference.
     #[must_use]

@@ -1,6 +1,7 @@
 //! The text of a value: what keys, subjects and pseudonyms are made from. Integers are decimal, dates ISO 8601,
 //! decimals without trailing zeros, enums their symbol.
 
+use crate::check::check_text;
 use crate::cursor::{Cursor, Malformed};
 use crate::decimal;
 use crate::node::{IntKind, LongKind, Node, NodeId, Nodes};
@@ -56,6 +57,27 @@ pub(crate) fn read(
         _ => return Err(cursor.malformed("a value without a text")),
     }
     Ok(())
+}
+
+/// Whether some value of the node, or of a list's element, has that text.
+pub(crate) fn takes(nodes: &Nodes, id: NodeId, text: &str) -> bool {
+    match nodes.of(id) {
+        Node::Text { rule, chars_max } => check_text(text, *rule, *chars_max).is_ok(),
+        Node::Int(IntKind::Date) => parse_date(text).is_some(),
+        Node::Int(IntKind::Plain) => text.parse::<i32>().is_ok_and(|number| number.to_string() == text),
+        Node::Long(LongKind::Plain) => text.parse::<i64>().is_ok_and(|number| number.to_string() == text),
+        Node::Decimal(_) => {
+            let digits = text.strip_prefix('-').unwrap_or(text);
+            let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+            [whole, fraction]
+                .iter()
+                .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+        }
+        Node::Enum { symbols, .. } => symbols.iter().any(|symbol| **symbol == *text),
+        Node::Union(branches) => branches.iter().any(|branch| takes(nodes, *branch, text)),
+        Node::Array(element) => takes(nodes, *element, text),
+        _ => false,
+    }
 }
 
 /// Appends `YYYY-MM-DD`.

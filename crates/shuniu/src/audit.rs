@@ -7,6 +7,7 @@ use shuniu_archive::{
 };
 use shuniu_ledger::Draft;
 use shuniu_ledger::note::{KeyError, NoteVerifier};
+use shuniu_schema::Schema;
 use shuniu_store::StoreError;
 
 use crate::config::Config;
@@ -55,6 +56,12 @@ pub enum AuditError {
     /// Not the data folder's owner.
     #[error("cannot read the log here")]
     Operator(#[source] OperatorError),
+    /// No resource has such a subject. What was given is personal data, and is not repeated.
+    #[error("what was given is the number of no subject: it is {}", one_of(items))]
+    NoSubject {
+        /// What subjects are, as `item of resource`.
+        items: Vec<String>,
+    },
     /// The entry about the reading cannot be written, so nothing is read.
     #[error("cannot write down that the log is read")]
     Entry(#[source] serde_json::Error),
@@ -87,6 +94,38 @@ pub fn open(folder: &Path, key: Option<&Path>) -> Result<LogReader, AuditError> 
 pub fn earlier(path: &Path) -> Result<String, AuditError> {
     read_text_bounded(path, CHECKPOINT_BYTES_MAX)
         .map_err(|source| AuditError::Earlier { path: path.to_owned(), source })
+}
+
+/// Whether some resource of the directory may name such a subject: a slip of the pen would find nothing, and look like
+/// the answer that nothing was delivered.
+///
+/// # Errors
+/// [`AuditError::NoSubject`] when none may.
+pub async fn check_subject(config: &Config, subject: &str) -> Result<(), AuditError> {
+    Operator::of(&config.hub.data_folder).map_err(AuditError::Operator)?;
+    let store = directory::open(config).await.map_err(AuditError::Directory)?;
+    let facts = store.facts().await;
+    store.close().await;
+    let mut items = Vec::new();
+    for resource in facts.map_err(AuditError::Store)?.resources {
+        // A version that is not read any more may have been published with.
+        let schemas: Vec<Schema> =
+            resource.versions.iter().filter_map(|version| Schema::parse(&version.text).ok()).collect();
+        for item in &resource.subjects {
+            if schemas.iter().any(|schema| schema.takes(item.as_str(), subject)) {
+                return Ok(());
+            }
+            items.push(format!("`{item}` of `{}`", resource.name));
+        }
+    }
+    Err(AuditError::NoSubject { items })
+}
+
+fn one_of(items: &[String]) -> String {
+    if items.is_empty() {
+        return "not clear what subjects are, for no resource of the directory names any".to_owned();
+    }
+    format!("none that these items take: {}", items.join(", "))
 }
 
 /// Opens the log of a data folder to be read by its owner. That it is read, by whom and for what is written down

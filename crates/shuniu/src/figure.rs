@@ -13,9 +13,21 @@ pub(crate) fn figure(number: u64) -> String {
     out
 }
 
+/// A number of things: `1 entry`, `2 entries`.
+pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", figure(number), if number == 1 { one } else { many })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_is_not_many() {
+        for (number, text) in [(0, "0 entries"), (1, "1 entry"), (2_000, "2,000 entries")] {
+            assert_eq!(counted(number, "entry", "entries"), text);
+        }
+    }
 
     #[test]
     fn figures_are_grouped_by_three() {

@@ -152,7 +152,11 @@ fn place(at: &str, table: &ResourceTable, file: &DirectoryFile, mut new: Resourc
     }
     match known {
         None => {
-            let detail = format!("{} of {}, {} partitions", new.title_zh, new.provider, new.partitions);
+            let partitions = match new.partitions {
+                1 => "1 partition".to_owned(),
+                many => format!("{many} partitions"),
+            };
+            let detail = format!("{} of {}, {partitions}", new.title_zh, new.provider);
             draft.changes.note('+', at.to_owned(), detail, Change::Resource(new.clone()));
         }
         Some(known) if said(known) != said(&new) => {
@@ -183,10 +187,13 @@ fn fixed(at: &str, old: &Resource, new: &Resource, draft: &mut Draft<'_>) {
         );
     }
     if old.partitions != new.partitions {
-        draft.problems.push(at, format!(
-            "it has {} partitions and keeps them: with another number, keys would move between partitions",
-            old.partitions
-        ));
+        draft.problems.push(
+            at,
+            format!(
+                "partitions = {} stays so: with another number, keys would move between partitions",
+                old.partitions
+            ),
+        );
     }
 }
 

@@ -133,6 +133,21 @@ fn a_key_that_the_view_does_not_keep_is_delivered_as_its_pseudonym() {
 }
 
 #[test]
+fn an_item_takes_the_texts_that_its_type_and_rule_allow() {
+    let schema = Schema::parse(PERSON).unwrap();
+    for (item, takes, refuses) in [
+        ("id_no", "11010519491231002X", "abc"),
+        ("name", "王小明", "阿卜杜拉·买"),
+        ("tags", "a", "a\0"),
+        ("birth_date", "1949-12-31", "1949-12-32"),
+    ] {
+        assert!(schema.takes(item, takes), "{item} {takes}");
+        assert!(!schema.takes(item, refuses), "{item} {refuses}");
+    }
+    assert!(!schema.takes("no_such_item", "a"));
+}
+
+#[test]
 fn the_checker_gives_key_and_subjects_and_names_item_and_rule_of_a_breach() {
     let schema = Schema::parse(PERSON).unwrap();
     let checker = Checker::new(&schema, &name("id_no"), &[name("tags"), name("name")]).unwrap();

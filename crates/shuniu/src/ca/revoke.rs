@@ -42,11 +42,20 @@ pub enum RevokeError {
     },
 }
 
-/// Revokes a certificate, given as its file or its serial number; returns the serial number. The hub need not run.
+/// A certificate that is revoked, now or since earlier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revoked {
+    /// Its serial number, in lower-case hex.
+    pub serial: String,
+    /// It was revoked before: nothing was changed, and there is no second entry.
+    pub earlier: bool,
+}
+
+/// Revokes a certificate, given as its file or its serial number. The hub need not run.
 ///
 /// # Errors
 /// See [`RevokeError`].
-pub async fn revoke(config: &Config, certificate: &str, reason: &str) -> Result<String, RevokeError> {
+pub async fn revoke(config: &Config, certificate: &str, reason: &str) -> Result<Revoked, RevokeError> {
     let operator = Operator::of(&config.hub.data_folder).map_err(RevokeError::Operator)?;
     let serial = serial(certificate)?;
     let draft = Draft::revoked_certificate(operator.actor(), &serial, reason);
@@ -54,10 +63,17 @@ pub async fn revoke(config: &Config, certificate: &str, reason: &str) -> Result<
     let failed = |source| RevokeError::Store { serial: serial.clone(), source };
     let store = directory::open(config).await.map_err(RevokeError::Directory)?;
     let change = Change::RevokeCertificate { serial: serial.clone(), reason: reason.to_owned() };
-    let written = store.write(&[change], &[draft]).await;
+    let written = async {
+        if store.facts().await?.revoked_certificates.contains(&serial) {
+            return Ok(true);
+        }
+        store.write(&[change], &[draft]).await?;
+        Ok(false)
+    };
+    let written = written.await;
     store.close().await;
-    written.map_err(failed)?;
-    Ok(serial)
+    let earlier = written.map_err(failed)?;
+    Ok(Revoked { serial, earlier })
 }
 
 /// A file that is there is a certificate's; anything else a serial number.
@@ -92,8 +108,11 @@ mod tests {
         let authority = Authority::create(&data.path().join("ca"), "test", now).unwrap();
         let issued = authority.issue_system(&SystemId::parse("bank").unwrap(), now, 10).unwrap();
         let by_file = revoke(&config, issued.certificate.to_str().unwrap(), "key lost").await.unwrap();
-        assert_eq!(by_file, issued.serial);
-        assert_eq!(revoke(&config, "00:AB:cd", "key lost").await.unwrap(), "abcd");
+        assert_eq!(by_file, Revoked { serial: issued.serial.clone(), earlier: false });
+        assert_eq!(revoke(&config, "00:AB:cd", "key lost").await.unwrap().serial, "abcd");
+        // Again, by another name: it is said, and not written a second time.
+        let again = revoke(&config, &issued.serial, "key lost").await.unwrap();
+        assert_eq!(again, Revoked { serial: issued.serial, earlier: true });
         assert!(matches!(revoke(&config, "bank.pem", "x").await, Err(RevokeError::Unknown { .. })));
         let store = directory::open(&config).await.unwrap();
         assert_eq!(store.facts().await.unwrap().revoked_certificates.len(), 2);

@@ -89,8 +89,13 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
             );
         }
         Command::Revoke { certificate, reason, place } => {
-            let serial = block_on(ca::revoke(&place.config()?, &certificate, &reason))??;
-            say(format_args!("revoked {serial}"));
+            let ca::Revoked { serial, earlier } =
+                block_on(ca::revoke(&place.config()?, &certificate, &reason))??;
+            if earlier {
+                say(format_args!("{serial} is revoked already; nothing was changed"));
+            } else {
+                say(format_args!("revoked {serial}"));
+            }
         }
         Command::Show { file } => {
             let certificate = Certificate::read(&file)?;

@@ -10,6 +10,7 @@ use super::{Failure, block_on, say};
 use crate::clock;
 use crate::config::Config;
 use crate::directory;
+use crate::figure::counted;
 use crate::keys::Keys;
 use crate::operator::Operator;
 
@@ -56,13 +57,14 @@ async fn apply(file: &Path, config: &Config, dry_run: bool) -> Result<(), Failur
     for line in changes.lines() {
         say(line);
     }
+    let count = counted(changes.lines().len() as u64, "change", "changes");
     if changes.is_empty() {
         say("the directory is as the file says");
     } else if dry_run {
-        say(format_args!("{} changes; nothing was changed (--dry-run)", changes.lines().len()));
+        say(format_args!("{count}; nothing was changed (--dry-run)"));
     } else {
         let version = changes.apply(&store, operator.login()).await?;
-        say(format_args!("{} changes applied; the policy is at version {version}", changes.lines().len()));
+        say(format_args!("{count} applied; the policy is at version {version}"));
     }
     store.close().await;
     Ok(())

@@ -12,7 +12,8 @@ use super::{ConfigError, require};
 pub struct Hub {
     /// Holds directory, records, audit tiles, keys. One hub at a time uses it.
     pub data_folder: PathBuf,
-    /// Where a bare date ends (IANA name).
+    /// Where a bare date begins and ends, in directory files and searches of the audit log (IANA name). Commands read it
+    /// from the file that `--config` names.
     pub time_zone: String,
     /// How long a shutdown waits for connections and the audit log.
     pub shutdown_seconds: u64,

@@ -52,7 +52,10 @@ async fn examine_one(
     }
     findings.ok(
         "resource",
-        format_args!("{resource} is there for your system, in {} partitions", topic.partitions.len()),
+        format_args!(
+            "{resource} is there for your system, in {}",
+            counted(topic.partitions.len() as u64, "partition", "partitions")
+        ),
     );
     if let Some(registry) = registry {
         check_subject(registry, resource, findings).await?;

@@ -8,6 +8,9 @@ use shuniu_ledger::{Action, Outcome, SubjectMac};
 use shuniu_model::identifier::Uscc;
 use shuniu_model::{GrantId, ResourceName, SystemId, Timestamp};
 
+use super::super::{Failure, block_on};
+use crate::audit;
+use crate::config::Config;
 use crate::keys::Keys;
 use crate::secret_file::SecretFileError;
 
@@ -31,11 +34,11 @@ pub(super) struct Conditions {
     #[arg(long, value_parser = outcome, value_name = "done|refused")]
     outcome: Option<Outcome>,
     /// From this time on: a date, or an instant such as 2026-01-31T08:00:00+08:00.
-    #[arg(long, value_parser = from, value_name = "TIME")]
-    from: Option<Timestamp>,
+    #[arg(long, value_name = "TIME")]
+    from: Option<Moment>,
     /// Until this time: a date (to its end), or an instant (exclusive).
-    #[arg(long, value_parser = until, value_name = "TIME")]
-    until: Option<Timestamp>,
+    #[arg(long, value_name = "TIME")]
+    until: Option<Moment>,
     /// Whose record it is about: a citizen number, a social credit code, ..
     #[arg(long, value_name = "NUMBER")]
     subject: Option<String>,
@@ -62,8 +65,17 @@ impl Conditions {
         if words.is_empty() { "everything".to_owned() } else { words.join(", ") }
     }
 
-    /// The search; the keys of all years turn a subject into its digests.
-    pub(super) fn search(self, keys: &Keys) -> Result<Search, SecretFileError> {
+    /// Whether there can be such a subject.
+    pub(super) fn check(&self, config: &Config) -> Result<(), Failure> {
+        match &self.subject {
+            Some(subject) => Ok(block_on(audit::check_subject(config, subject))??),
+            None => Ok(()),
+        }
+    }
+
+    /// The search; the keys of all years turn a subject into its digests, and dates are days of the hub's time zone.
+    pub(super) fn search(self, keys: &Keys, time_zone: &str) -> Result<Search, Failure> {
+        let zone = TimeZone::get(time_zone)?;
         let subject = match &self.subject {
             Some(subject) => digests(keys, subject)?,
             None => Vec::new(),
@@ -75,8 +87,8 @@ impl Conditions {
             grant: self.grant,
             action: self.action,
             outcome: self.outcome,
-            from: self.from,
-            until: self.until,
+            from: self.from.map(|moment| moment.start(&zone)).transpose()?,
+            until: self.until.map(|moment| moment.end(&zone)).transpose()?,
             subject,
         })
     }
@@ -95,28 +107,48 @@ fn outcome(text: &str) -> Result<Outcome, String> {
     }
 }
 
-fn from(text: &str) -> Result<Timestamp, String> {
-    instant(text, Some)
+/// A moment as it is given: a day begins and ends in the hub's time zone, which is known only later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    Day(Date),
+    Instant(jiff::Timestamp),
 }
 
-fn until(text: &str) -> Result<Timestamp, String> {
-    instant(text, |date| date.tomorrow().ok())
+impl Moment {
+    fn start(self, zone: &TimeZone) -> Result<Timestamp, jiff::Error> {
+        let instant = match self {
+            Self::Day(day) => day.to_zoned_datetime(zone.clone())?.timestamp(),
+            Self::Instant(instant) => instant,
+        };
+        Ok(Timestamp::from_micros(instant.as_microsecond()))
+    }
+
+    fn end(self, zone: &TimeZone) -> Result<Timestamp, jiff::Error> {
+        match self {
+            Self::Day(day) => Self::Day(day.tomorrow()?).start(zone),
+            Self::Instant(_) => self.start(zone),
+        }
+    }
 }
 
-/// A date begins, and ends, in this machine's time zone.
-fn instant(text: &str, day: impl FnOnce(Date) -> Option<Date>) -> Result<Timestamp, String> {
-    let instant = match text.parse::<jiff::Timestamp>() {
-        Ok(instant) => Some(instant),
-        Err(_) => text
-            .parse()
-            .ok()
-            .and_then(day)
-            .and_then(|date| date.to_zoned_datetime(TimeZone::system()).ok())
-            .map(|midnight| midnight.timestamp()),
-    };
-    instant.map(|instant| Timestamp::from_micros(instant.as_microsecond())).ok_or_else(|| {
-        "a date such as 2026-01-31, or an instant such as 2026-01-31T08:00:00+08:00".to_owned()
-    })
+impl std::str::FromStr for Moment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let instant = text.parse().map(Self::Instant);
+        instant.or_else(|_| text.parse().map(Self::Day)).map_err(|_| {
+            "a date such as 2026-01-31, or an instant such as 2026-01-31T08:00:00+08:00".to_owned()
+        })
+    }
+}
+
+impl std::fmt::Display for Moment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Day(day) => day.fmt(f),
+            Self::Instant(instant) => instant.fmt(f),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -124,10 +156,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_date_is_from_its_start_and_until_its_end() {
-        let (start, end) = (from("2026-01-31").unwrap(), until("2026-01-31").unwrap());
+    fn a_date_is_from_its_start_and_until_its_end_in_the_hubs_time_zone() {
+        let zone = TimeZone::get("Asia/Shanghai").unwrap();
+        let moment = |text: &str| text.parse::<Moment>().unwrap();
+        let (start, end) =
+            (moment("2026-01-31").start(&zone).unwrap(), moment("2026-01-31").end(&zone).unwrap());
         assert_eq!(end.as_micros() - start.as_micros(), 86_400_000_000);
-        assert_eq!(from("1970-01-01T08:00:01+08:00").unwrap(), Timestamp::from_micros(1_000_000));
-        assert!(from("yesterday").is_err());
+        assert_eq!(moment("2026-01-31T00:00:00+08:00").start(&zone).unwrap(), start);
+        assert_eq!(
+            moment("1970-01-01T08:00:01+08:00").end(&zone).unwrap(),
+            Timestamp::from_micros(1_000_000)
+        );
+        assert!("yesterday".parse::<Moment>().is_err());
     }
 }

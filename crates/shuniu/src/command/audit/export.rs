@@ -10,7 +10,7 @@ use super::super::place::Place;
 use super::super::{Failure, block_on, say};
 use super::conditions::Conditions;
 use crate::audit;
-use crate::figure::figure;
+use crate::figure::counted;
 use crate::keys::Keys;
 
 #[derive(Debug, Args)]
@@ -25,11 +25,12 @@ pub(in crate::command) struct Command {
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     let config = command.place.config()?;
+    command.conditions.check(&config)?;
     let log = block_on(audit::open_recorded(&config, "export", &command.conditions.in_words()))??;
-    let search = command.conditions.search(&Keys::open(&config.hub.data_folder)?)?;
+    let search = command.conditions.search(&Keys::open(&config.hub.data_folder)?, &config.hub.time_zone)?;
     let mut out = BufWriter::new(File::create_new(&command.file)?);
     let entries = log.export(&search, &mut out)?;
     out.flush()?;
-    say(format_args!("{} entries in {}", figure(entries), command.file.display()));
+    say(format_args!("{} in {}", counted(entries, "entry", "entries"), command.file.display()));
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! An entry as one line.
 
 use shuniu_archive::Found;
-use shuniu_ledger::Outcome;
+use shuniu_ledger::{Action, Outcome};
 
 use crate::figure::figure;
 
@@ -22,7 +22,9 @@ pub(super) fn of(found: &Found) -> String {
     part("", draft.resource.as_ref().map(ToString::to_string));
     part("grant=", draft.grant.as_ref().map(ToString::to_string));
     part("target=", draft.target.as_ref().map(|target| format!("\"{target}\"")));
-    part("records=", draft.count.map(figure));
+    // A refusal counts equal requests, not records.
+    let counts = if draft.action == Action::Refused { "times=" } else { "records=" };
+    part(counts, draft.count.map(figure));
     part("bytes=", draft.bytes.map(figure));
     part("items=", (!draft.items.is_empty()).then(|| draft.items.len().to_string()));
     part("purpose=", draft.purpose.as_ref().map(|purpose| format!("\"{purpose}\"")));

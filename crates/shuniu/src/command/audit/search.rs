@@ -22,8 +22,9 @@ pub(in crate::command) struct Command {
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     let config = command.place.config()?;
+    command.conditions.check(&config)?;
     let log = block_on(audit::open_recorded(&config, "search", &command.conditions.in_words()))??;
-    let search = command.conditions.search(&Keys::open(&config.hub.data_folder)?)?;
+    let search = command.conditions.search(&Keys::open(&config.hub.data_folder)?, &config.hub.time_zone)?;
     for (shown, found) in log.search(&search).enumerate() {
         if shown == command.limit {
             say(format_args!("only the first {shown} are shown; --limit shows more"));

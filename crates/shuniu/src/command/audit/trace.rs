@@ -6,6 +6,7 @@ use super::super::place::Place;
 use super::super::{Failure, block_on, say};
 use super::{conditions, line};
 use crate::audit;
+use crate::figure::counted;
 use crate::keys::Keys;
 
 #[derive(Debug, Args)]
@@ -19,18 +20,22 @@ pub(in crate::command) struct Command {
 pub(super) fn run(command: &Command) -> Result<(), Failure> {
     // Who it is about stays out of the entry: it is personal data.
     let config = command.place.config()?;
+    block_on(audit::check_subject(&config, &command.subject))??;
     let log = block_on(audit::open_recorded(&config, "trace", "subject (one)"))??;
     let digests = conditions::digests(&Keys::open(&config.hub.data_folder)?, &command.subject)?;
     let trace = log.trace(&digests)?;
     say(format_args!(
-        "{} entries name the subject, at {} places on topics:",
-        trace.named.len(),
-        trace.places.len()
+        "{} the subject, at {} on topics:",
+        counted(trace.named.len() as u64, "entry names", "entries name"),
+        counted(trace.places.len() as u64, "place", "places")
     ));
     for found in &trace.named {
         say(format_args!("  {}", line::of(found)));
     }
-    say(format_args!("{} deliveries carried its records:", trace.deliveries.len()));
+    say(format_args!(
+        "{} carried its records:",
+        counted(trace.deliveries.len() as u64, "delivery", "deliveries")
+    ));
     for delivery in &trace.deliveries {
         let acknowledged = if delivery.is_acknowledged() { "acknowledged" } else { "not acknowledged" };
         say(format_args!("  {} ({acknowledged})", line::of(&delivery.found)));

@@ -9,7 +9,7 @@ use shuniu_archive::{LogReader, VerifiedLog, Which};
 use super::super::{Failure, complain, say};
 use super::line;
 use crate::audit;
-use crate::figure::figure;
+use crate::figure::{counted, figure};
 
 #[derive(Debug, Args)]
 pub(in crate::command) struct Command {
@@ -29,7 +29,7 @@ pub(in crate::command) struct Command {
 
 /// The tiles hold, but entries are missing or misplaced.
 #[derive(Debug, thiserror::Error)]
-#[error("{count} entries are missing or misplaced")]
+#[error("{} missing or misplaced", counted(*count as u64, "entry is", "entries are"))]
 struct Incomplete {
     count: usize,
 }
@@ -42,8 +42,8 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
     if let Some(path) = &command.since {
         let earlier = log.verify_growth(&audit::earlier(path)?)?;
         say(format_args!(
-            "growth      the log of {} entries begins with the earlier {}",
-            figure(log.checkpoint().size),
+            "growth      the log of {} begins with the earlier {}",
+            counted(log.checkpoint().size, "entry", "entries"),
             figure(earlier.size)
         ));
     }
@@ -62,7 +62,10 @@ fn included(log: &LogReader, entry: &str) -> Result<(), Failure> {
     let included = log.verify_entry(which)?;
     say(format_args!("entry       {}", line::of(&included.found)));
     say(format_args!("leaf hash   {}", included.hash));
-    say(format_args!("inclusion   proved by {} hashes under the checkpoint's root", included.proof.len()));
+    say(format_args!(
+        "inclusion   proved by {} under the checkpoint's root",
+        counted(included.proof.len() as u64, "hash", "hashes")
+    ));
     say(format_args!("root        {}", log.checkpoint().root));
     Ok(())
 }
@@ -73,7 +76,11 @@ fn whole(log: &LogReader) -> Result<(), Failure> {
     bar.finish_and_clear();
     let VerifiedLog { checkpoint, actions, boots, times, chain_failures } = verified?;
     say(format_args!("log         {}", checkpoint.origin));
-    say(format_args!("entries     {}, written by {boots} runs of the hub", figure(checkpoint.size)));
+    say(format_args!(
+        "entries     {}, written by {} of the hub",
+        figure(checkpoint.size),
+        counted(boots, "run", "runs")
+    ));
     if let Some((first, last)) = times {
         say(format_args!("times       {first} to {last}"));
     }
