@@ -6,12 +6,12 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use shuniu_ledger::Tile;
 use shuniu_ledger::note::NoteVerifier;
-use shuniu_ledger::tile::{TILE_WIDTH, TileKind, TileName, leaves};
-use shuniu_ledger::{LEAF_BYTES_MAX, Tile};
+use shuniu_ledger::tile::TileName;
 
-use crate::bounded::{CHECKPOINT_BYTES_MAX, read_bounded, read_text_bounded};
-use crate::tiles::{TileError, Tiles};
+use crate::bounded::{CHECKPOINT_BYTES_MAX, KEY_BYTES_MAX, read_bounded, read_text_bounded};
+use crate::tiles::{TileError, Tiles, bytes_max, compare, cut, size_of};
 
 /// Files that are synced at once: the file system writes their journal entries together.
 const SYNCS_AT_ONCE: usize = 8;
@@ -44,25 +44,14 @@ impl TileFolder {
         &self.root
     }
 
-    /// The published checkpoint, a signed note; `None` before the first.
-    ///
-    /// # Errors
-    /// When it is there and cannot be read.
-    pub fn checkpoint(&self) -> Result<Option<String>, TileError> {
-        let path = self.root.join("checkpoint");
-        match read_text_bounded(&path, CHECKPOINT_BYTES_MAX) {
-            Ok(note) => Ok(Some(note)),
+    /// A file beside the tiles; `None` when there is none.
+    fn beside(&self, name: &str, bytes_max: u64) -> Result<Option<String>, TileError> {
+        let path = self.root.join(name);
+        match read_text_bounded(&path, bytes_max) {
+            Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(io_error("read", &path)(error)),
         }
-    }
-
-    /// Lays the public key beside the tiles, as `audit.pub`. An auditor's own copy is the one to trust.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn publish_key(&self, key: &NoteVerifier) -> Result<(), TileError> {
-        self.replace("audit.pub", format!("{key}\n").as_bytes())
     }
 
     /// Puts a file in the place of another, whole or not at all.
@@ -110,14 +99,7 @@ impl Tiles for TileFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(TileError::Missing { tile }),
             Err(error) => return Err(io_error("read", &path)(error)),
         };
-        let width = usize::from(tile.width());
-        let length = match tile.kind() {
-            TileKind::Hashes(_) => width * 32,
-            TileKind::Entries => {
-                leaves(&bytes).take(width).map(|leaf| leaf.map_or(0, |leaf| leaf.len() + 2)).sum()
-            }
-        };
-        bytes.get(..length).map(<[u8]>::to_vec).ok_or(TileError::Missing { tile })
+        cut(tile, &bytes)
     }
 
     fn put(&self, tiles: &[Tile]) -> Result<(), TileError> {
@@ -151,6 +133,18 @@ impl Tiles for TileFolder {
         touched.iter().rev().try_for_each(|folder| sync_folder(folder))
     }
 
+    fn checkpoint(&self) -> Result<Option<String>, TileError> {
+        self.beside("checkpoint", CHECKPOINT_BYTES_MAX)
+    }
+
+    fn public_key(&self) -> Result<Option<String>, TileError> {
+        self.beside("audit.pub", KEY_BYTES_MAX)
+    }
+
+    fn publish_key(&self, key: &NoteVerifier) -> Result<(), TileError> {
+        self.replace("audit.pub", format!("{key}\n").as_bytes())
+    }
+
     fn publish(&self, note: &str) -> Result<(), TileError> {
         // A replica that was held up must not show an old checkpoint in the place of a newer one.
         let shown = self.checkpoint()?;
@@ -172,21 +166,6 @@ impl Tiles for TileFolder {
             }
         }
     }
-}
-
-/// How long a tile of that name may be.
-fn bytes_max(tile: TileName) -> u64 {
-    let each = match tile.kind() {
-        TileKind::Hashes(_) => 32,
-        // Each leaf stands behind its length.
-        TileKind::Entries => LEAF_BYTES_MAX as u64 + 2,
-    };
-    u64::from(TILE_WIDTH) * each
-}
-
-/// The tree size that a checkpoint states, unverified.
-fn size_of(note: &str) -> Option<u64> {
-    note.lines().nth(1)?.parse().ok()
 }
 
 /// Writes a file that nobody reads yet. One that a crash left is written over.
@@ -228,11 +207,7 @@ fn same_content(tile: &Tile, path: &Path) -> Result<(), TileError> {
         }
         Err(error) => return Err(io_error("read", path)(error)),
     };
-    if held == tile.bytes {
-        return Ok(());
-    }
-    let at = held.iter().zip(&tile.bytes).take_while(|(held, given)| held == given).count();
-    Err(TileError::Different { tile: tile.name, at })
+    compare(tile, &held)
 }
 
 fn io_error(attempted: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TileError + use<> {

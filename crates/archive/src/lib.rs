@@ -7,6 +7,7 @@ mod bounded;
 mod checkpoints;
 mod folder;
 mod log;
+mod objects;
 mod outbox;
 mod partition;
 mod reader;
@@ -24,6 +25,7 @@ pub use bounded::{CHECKPOINT_BYTES_MAX, KEY_BYTES_MAX, read_bounded, read_text_b
 pub use checkpoints::{CheckpointFailure, CheckpointRow, Checkpoints, MemoryCheckpoints};
 pub use folder::TileFolder;
 pub use log::{AuditLog, AuditOptions, AuditStart, AuditUnavailable, Receipt};
+pub use objects::{ObjectOptions, ObjectStart, TileObjects};
 pub use outbox::{OutboxError, drain_outbox};
 pub use partition::{AUDIT_TOPIC, PartitionError};
 pub use reader::{Found, LogReader, VerifyError};

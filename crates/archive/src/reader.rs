@@ -2,19 +2,19 @@
 
 mod error;
 
+use std::sync::Arc;
+
 use shuniu_ledger::note::NoteVerifier;
 use shuniu_ledger::tile::{TILE_WIDTH, TileKind, TileName, leaves};
 use shuniu_ledger::{Checkpoint, Entry};
 
-use crate::folder::TileFolder;
-use crate::tiles::Tiles as _;
+use crate::tiles::Tiles;
 
 pub use error::VerifyError;
 
 /// A log under one checkpoint, whose signature holds. What is read from its tiles is not verified by that.
-#[derive(Debug)]
 pub struct LogReader {
-    folder: TileFolder,
+    tiles: Arc<dyn Tiles>,
     checkpoint: Checkpoint,
     key: NoteVerifier,
 }
@@ -31,25 +31,25 @@ pub struct Found {
 }
 
 impl LogReader {
-    /// The log in a folder, under the checkpoint that the folder shows.
+    /// The log in a folder or object store, under the checkpoint that it shows.
     ///
     /// # Errors
     /// When there is none, or its signature does not hold.
-    pub fn open(folder: TileFolder, key: NoteVerifier) -> Result<Self, VerifyError> {
-        let note = folder.checkpoint()?.ok_or(VerifyError::NoCheckpoint)?;
-        Self::under(folder, key, &note)
+    pub fn open(tiles: impl Tiles, key: NoteVerifier) -> Result<Self, VerifyError> {
+        let note = tiles.checkpoint()?.ok_or(VerifyError::NoCheckpoint)?;
+        Self::under(tiles, key, &note)
     }
 
-    /// The log in a folder, under a checkpoint that was kept elsewhere.
+    /// The log, under a checkpoint that was kept elsewhere.
     ///
     /// # Errors
     /// When its signature does not hold.
-    pub fn under(folder: TileFolder, key: NoteVerifier, note: &str) -> Result<Self, VerifyError> {
+    pub fn under(tiles: impl Tiles, key: NoteVerifier, note: &str) -> Result<Self, VerifyError> {
         let checkpoint = Checkpoint::verified(note, &key)?;
         if checkpoint.suite() != Some(key.suite()) {
             return Err(VerifyError::Suite { origin: checkpoint.origin });
         }
-        Ok(Self { folder, checkpoint, key })
+        Ok(Self { tiles: Arc::new(tiles), checkpoint, key })
     }
 
     /// The checkpoint.
@@ -64,10 +64,9 @@ impl LogReader {
         &self.key
     }
 
-    /// The folder.
-    #[must_use]
-    pub fn folder(&self) -> &TileFolder {
-        &self.folder
+    /// The tiles.
+    pub(crate) fn tiles(&self) -> &dyn Tiles {
+        self.tiles.as_ref()
     }
 
     /// Entries `from` on, read bundle by bundle. The walk ends after the first error.
@@ -90,7 +89,7 @@ impl LogReader {
 
     /// A bundle's leaves.
     pub(crate) fn bundle(&self, tile: TileName) -> Result<Bundle, VerifyError> {
-        let bytes = self.folder.read(tile)?;
+        let bytes = self.tiles.read(tile)?;
         let mut found = Vec::new();
         let mut byte = 0;
         for leaf in leaves(&bytes) {

@@ -8,7 +8,6 @@ use shuniu_ledger::{Action, BootId, Checkpoint, Entry, EntryId, Hash, Suite, Til
 use shuniu_model::Timestamp;
 
 use crate::reader::{Bundle, Found, LogReader, VerifyError};
-use crate::tiles::Tiles as _;
 
 /// Failures of the boots' chains that are told one by one.
 const CHAIN_FAILURES_MAX: usize = 1_000;
@@ -131,7 +130,7 @@ impl LogReader {
             return Err(VerifyError::Shrunk { from, to });
         }
         let suite = self.key().suite();
-        let proof = Tree::new(suite, to, |tile| self.folder().read(tile)).consistency(from)?;
+        let proof = Tree::new(suite, to, |tile| self.tiles().read(tile)).consistency(from)?;
         verify_consistency(suite, from, earlier.root, to, later.root, &proof)
             .map_err(|source| VerifyError::Growth { from, to, source })?;
         Ok(earlier)
@@ -140,7 +139,7 @@ impl LogReader {
     /// The proof that leads from a leaf with that hash to the checkpoint's root.
     fn prove(&self, index: u64, hash: Hash) -> Result<Vec<Hash>, VerifyError> {
         let (suite, checkpoint) = (self.key().suite(), self.checkpoint());
-        let proof = Tree::new(suite, checkpoint.size, |tile| self.folder().read(tile)).inclusion(index)?;
+        let proof = Tree::new(suite, checkpoint.size, |tile| self.tiles().read(tile)).inclusion(index)?;
         verify_inclusion(suite, hash, index, checkpoint.size, checkpoint.root, &proof)
             .map_err(|source: ProofError| VerifyError::Inclusion { index, source })?;
         Ok(proof)
@@ -151,7 +150,7 @@ impl LogReader {
         let size = self.checkpoint().size;
         let name = TileName::in_tree(TileKind::Hashes(0), bundle_name.index(), size);
         let Some(tile) = name else { return Ok(()) };
-        let bytes = self.folder().read(tile)?;
+        let bytes = self.tiles().read(tile)?;
         let hashes = self.hashes(tile, &bytes)?;
         for (leaf, held) in bundle.leaves.iter().zip(hashes) {
             let found = self.key().suite().leaf_hash(&leaf.bytes);
@@ -175,7 +174,7 @@ impl LogReader {
         if computed.name.kind() == TileKind::Entries {
             return Ok(());
         }
-        let bytes = self.folder().read(computed.name)?;
+        let bytes = self.tiles().read(computed.name)?;
         let held = self.hashes(computed.name, &bytes)?;
         let expected = computed.bytes.as_chunks::<32>().0.iter().copied().map(Hash);
         for (place, (found, expected)) in held.zip(expected).enumerate() {

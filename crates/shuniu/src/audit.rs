@@ -1,9 +1,10 @@
 //! Reading the audit log at the machine: the tiles, the key, and the entry that says who read.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use shuniu_archive::{
-    CHECKPOINT_BYTES_MAX, KEY_BYTES_MAX, LogReader, TileFolder, VerifyError, read_text_bounded,
+    CHECKPOINT_BYTES_MAX, KEY_BYTES_MAX, LogReader, TileError, Tiles, VerifyError, read_text_bounded,
 };
 use shuniu_ledger::Draft;
 use shuniu_ledger::note::{KeyError, NoteVerifier};
@@ -13,6 +14,7 @@ use shuniu_store::StoreError;
 use crate::config::Config;
 use crate::directory::{self, DirectoryError};
 use crate::operator::{Operator, OperatorError};
+use crate::tiles::{self, TilesError};
 
 /// The log cannot be read here.
 #[derive(Debug, thiserror::Error)]
@@ -26,10 +28,25 @@ pub enum AuditError {
         #[source]
         source: std::io::Error,
     },
-    /// The file holds no key.
+    /// There is no key beside the tiles.
+    #[error("there is no public key beside the tiles in `{place}`: give yours with `--key`")]
+    NoKey {
+        /// Where the tiles are.
+        place: String,
+    },
+    /// The key beside the tiles cannot be read.
+    #[error("cannot read the public key beside the tiles in `{place}`")]
+    KeyBeside {
+        /// Where the tiles are.
+        place: String,
+        /// Why.
+        #[source]
+        source: TileError,
+    },
+    /// What was read is no key.
     #[error("`{path}` is not the public key of a log")]
     Key {
-        /// The file.
+        /// The file, or `audit.pub`.
         path: PathBuf,
         /// Why.
         #[source]
@@ -45,14 +62,17 @@ pub enum AuditError {
         source: std::io::Error,
     },
     /// The log does not hold.
-    #[error("cannot read the log in `{folder}`")]
+    #[error("cannot read the log in `{place}`")]
     Log {
-        /// The folder of tiles.
-        folder: PathBuf,
+        /// Where the tiles are.
+        place: String,
         /// What does not hold.
         #[source]
         source: Box<VerifyError>,
     },
+    /// The tiles cannot be reached.
+    #[error("cannot read the log")]
+    Tiles(#[source] TilesError),
     /// Not the data folder's owner.
     #[error("cannot read the log here")]
     Operator(#[source] OperatorError),
@@ -78,13 +98,22 @@ pub enum AuditError {
 ///
 /// # Errors
 /// See [`AuditError`].
-pub fn open(folder: &Path, key: Option<&Path>) -> Result<LogReader, AuditError> {
-    let path = key.map_or_else(|| folder.join("audit.pub"), Path::to_owned);
-    let text = read_text_bounded(&path, KEY_BYTES_MAX)
-        .map_err(|source| AuditError::KeyFile { path: path.clone(), source })?;
+pub fn open(tiles: Arc<dyn Tiles>, place: &str, key: Option<&Path>) -> Result<LogReader, AuditError> {
+    let place = place.to_owned();
+    let (path, text) = match key {
+        Some(path) => {
+            let text = read_text_bounded(path, KEY_BYTES_MAX);
+            let text = text.map_err(|source| AuditError::KeyFile { path: path.to_owned(), source })?;
+            (path.to_owned(), text)
+        }
+        None => match tiles.public_key() {
+            Ok(Some(text)) => (PathBuf::from("audit.pub"), text),
+            Ok(None) => return Err(AuditError::NoKey { place }),
+            Err(source) => return Err(AuditError::KeyBeside { place, source }),
+        },
+    };
     let key = NoteVerifier::parse(text.trim()).map_err(|source| AuditError::Key { path, source })?;
-    LogReader::open(TileFolder::open(folder), key)
-        .map_err(|source| AuditError::Log { folder: folder.to_owned(), source: Box::new(source) })
+    LogReader::open(tiles, key).map_err(|source| AuditError::Log { place, source: Box::new(source) })
 }
 
 /// A checkpoint that an auditor has kept.
@@ -128,12 +157,12 @@ fn one_of(items: &[String]) -> String {
     format!("none that these items take: {}", items.join(", "))
 }
 
-/// Opens the log of a data folder to be read by its owner. That it is read, by whom and for what is written down
-/// first, durably: it becomes an entry when the hub next looks, at once if it runs.
+/// Writes down, durably, that the data folder's owner is about to read the log, and for what: it becomes an entry when
+/// the hub next looks, at once if it runs. What is returned can be read then.
 ///
 /// # Errors
 /// See [`AuditError`].
-pub async fn open_recorded(config: &Config, command: &str, query: &str) -> Result<LogReader, AuditError> {
+pub async fn record_reading(config: &Config, command: &str, query: &str) -> Result<Recorded, AuditError> {
     let data_folder = &config.hub.data_folder;
     let operator = Operator::of(data_folder).map_err(AuditError::Operator)?;
     let draft = Draft::audit_read(operator.actor(), command, query);
@@ -142,11 +171,27 @@ pub async fn open_recorded(config: &Config, command: &str, query: &str) -> Resul
     let written = store.outbox_add(&draft).await;
     store.close().await;
     written.map_err(AuditError::Store)?;
-    open(&data_folder.join("audit"), None)
+    Ok(Recorded(()))
+}
+
+/// A reading that is written down.
+#[must_use]
+pub struct Recorded(());
+
+impl Recorded {
+    /// Opens the log where the configuration says that it is. Blocks.
+    ///
+    /// # Errors
+    /// See [`AuditError`].
+    pub fn open(self, config: &Config) -> Result<LogReader, AuditError> {
+        open(tiles::open(config).map_err(AuditError::Tiles)?, &tiles::place(config), None)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use shuniu_archive::TileFolder;
+
     use super::*;
 
     #[test]
@@ -154,8 +199,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let long = folder.path().join("audit.pub");
         std::fs::File::create(&long).unwrap().set_len(1 << 40).unwrap();
-        let causes = |error: &dyn std::error::Error| format!("{error}: {}", error.source().unwrap());
-        let key = causes(&open(folder.path(), None).unwrap_err());
+        let causes = |error: &dyn std::error::Error| {
+            let mut causes = error.to_string();
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                causes = format!("{causes}: {error}");
+                cause = error.source();
+            }
+            causes
+        };
+        let beside = |key| open(Arc::new(TileFolder::open(folder.path())), "here", key).err().unwrap();
+        let key = causes(&beside(None));
+        assert!(causes(&beside(Some(&long))).contains("more than the 4096 bytes"));
         assert!(key.contains("audit.pub") && key.contains("more than the 4096 bytes"), "{key}");
         assert!(causes(&earlier(&long).unwrap_err()).contains("more than the 65536 bytes"));
         let no_file = causes(&earlier(folder.path()).unwrap_err());
@@ -168,7 +223,8 @@ mod tests {
         let mut config = Config::default();
         config.hub.data_folder = data.path().to_owned();
         // There is no log to read, and still it is on record that somebody tried.
-        assert!(open_recorded(&config, "search", "resource population").await.is_err());
+        let recorded = record_reading(&config, "search", "resource population").await.unwrap();
+        assert!(recorded.open(&config).is_err());
         let store = directory::open(&config).await.unwrap();
         let entries = store.outbox_next(10).await.unwrap();
         assert_eq!(entries.len(), 1);

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use audit::Audit;
+pub use audit::{Audit, S3, TileStore};
 pub use directory::{Directory, DirectoryStore};
 pub use doors::{Api, Gateway, VirtualBroker};
 pub use engine::Engine;
@@ -201,6 +201,8 @@ mod tests {
             "[engine]\nrebalance_delay_milliseconds = -1",
             "[audit]\ngather_milliseconds = 5000",
             "[audit]\nsuite = \"md5\"",
+            "[audit]\ntiles = \"s3\"",
+            "[audit]\ntiles = \"tape\"",
         ] {
             assert!(Config::parse(text).is_err(), "{text}");
         }

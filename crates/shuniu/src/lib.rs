@@ -16,5 +16,6 @@ pub mod operator;
 mod secret_file;
 pub mod serve;
 pub mod synth;
+pub mod tiles;
 
 pub use secret_file::SecretFileError;

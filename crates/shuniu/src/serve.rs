@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use shuniu_archive::{
     AuditLog, AuditOptions, AuditStart, AuditUnavailable, Sequenced, Sequencer, SequencerError,
-    SequencerOptions, TileError, TileFolder, Trimmer,
+    SequencerOptions, TileError, Tiles, Trimmer,
 };
 use shuniu_broker::{NodeId, Upstream};
 use shuniu_engine::{Damage, EngineError};
@@ -30,6 +30,7 @@ use crate::config::{self, Config};
 use crate::directory::{self, DirectoryError};
 use crate::keys::Keys;
 use crate::secret_file::SecretFileError;
+use crate::tiles::{self, TilesError};
 
 use records::{Records, virtual_brokers};
 use recovery::Recovery;
@@ -113,9 +114,15 @@ pub enum ServeError {
         #[source]
         source: KeyError,
     },
-    /// The tiles' folder cannot be used.
-    #[error("cannot use the folder of audit tiles")]
-    Tiles(#[source] TileError),
+    /// The tiles cannot be reached.
+    #[error("cannot keep the audit log's tiles")]
+    Tiles(#[source] TilesError),
+    /// The log's public key cannot be laid beside the tiles.
+    #[error("cannot lay the audit log's public key beside its tiles")]
+    PublicKey(#[source] TileError),
+    /// The task that reaches the tiles was ended.
+    #[error("the opening of the audit log's tiles was ended")]
+    Ended,
     /// Somebody else listens there, as a rule.
     #[error("cannot listen on {address}")]
     Listen {
@@ -219,7 +226,7 @@ impl Base {
             audit_cancel.clone(),
         );
         let audit = audit.await.map_err(ServeError::Audit)?;
-        let mut sequencing = sequence(config, suite, keys, &store, Arc::clone(&upstream))?;
+        let mut sequencing = sequence(config, suite, keys, &store, Arc::clone(&upstream)).await?;
         let trimmer = Trimmer::new(upstream, sequencing.state.clone(), Arc::clone(clock));
         sequencing.tracker.spawn(trimmer.run(sequencing.cancel.clone()));
         sequencing.begun().await;
@@ -235,6 +242,8 @@ struct Sequencing {
     state: watch::Receiver<Sequenced>,
     /// The log's public key.
     key: NoteVerifier,
+    /// Where its tiles are.
+    tiles: Arc<dyn Tiles>,
     /// Its own: it ends behind the log's writer, so that it sees all that was written.
     tracker: TaskTracker,
     cancel: CancellationToken,
@@ -291,7 +300,7 @@ impl Doors {
             ends,
             started_at: started.offset.unwrap_or(0),
             state: base.sequencing.state.clone(),
-            tiles: config.hub.data_folder.join("audit"),
+            tiles: Arc::clone(&base.sequencing.tiles),
             key: base.sequencing.key.clone(),
             kept: config.hub.data_folder.join("covered"),
         };
@@ -325,7 +334,7 @@ fn sequencing_notes(sequenced: &Sequenced) -> Vec<String> {
 }
 
 /// Starts the sequencer; what is returned resolves when it must stop.
-fn sequence(
+async fn sequence(
     config: &Config,
     suite: Suite,
     keys: &Keys,
@@ -336,12 +345,16 @@ fn sequence(
     let secret = keys.audit_signing().map_err(ServeError::Keys)?;
     let signer = NoteSigner::new(suite, &name, secret.expose())
         .map_err(|source| ServeError::Signer { name: name.clone(), source })?;
-    let tiles = TileFolder::create(&config.hub.data_folder.join("audit")).map_err(ServeError::Tiles)?;
-    tiles.publish_key(signer.verifier()).map_err(ServeError::Tiles)?;
+    let tiles = keep_tiles(config, signer.verifier().clone()).await?;
     let key = signer.verifier().clone();
     let options = SequencerOptions { gather: Duration::from_millis(config.audit.gather_milliseconds) };
-    let sequencer =
-        Sequencer::new(upstream, Arc::new(store.clone()), Arc::new(tiles), Arc::new(signer), options);
+    let sequencer = Sequencer::new(
+        upstream,
+        Arc::new(store.clone()),
+        Arc::new(Arc::clone(&tiles)),
+        Arc::new(signer),
+        options,
+    );
     let state = sequencer.state();
     let (sender, failed) = oneshot::channel();
     let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
@@ -355,7 +368,18 @@ fn sequence(
             drop(sender);
         }
     });
-    Ok(Sequencing { failed, state, key, tracker, cancel })
+    Ok(Sequencing { failed, state, key, tiles, tracker, cancel })
+}
+
+/// Where the tiles go, with the public key beside them.
+async fn keep_tiles(config: &Config, key: NoteVerifier) -> Result<Arc<dyn Tiles>, ServeError> {
+    let config = config.clone();
+    let kept = tokio::task::spawn_blocking(move || {
+        let tiles = tiles::create(&config).map_err(ServeError::Tiles)?;
+        tiles.publish_key(&key).map_err(ServeError::PublicKey)?;
+        Ok(tiles)
+    });
+    kept.await.map_err(|_| ServeError::Ended)?
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {

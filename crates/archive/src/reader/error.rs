@@ -10,7 +10,7 @@ use crate::tiles::TileError;
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// There is no checkpoint to hold anything against.
-    #[error("the folder has no checkpoint")]
+    #[error("there is no checkpoint")]
     NoCheckpoint,
     /// The checkpoint is not this log's, or not signed with its key.
     #[error("the checkpoint is not to be believed")]

@@ -84,7 +84,7 @@ impl SequencerError {
         match self {
             Self::Partition(_) | Self::Checkpoints(_) => true,
             Self::Tiles(error) | Self::Restore(RestoreError::Read { source: error, .. }) => {
-                matches!(error, TileError::Io { .. })
+                error.is_passing()
             }
             Self::Restore(RestoreError::Broken { .. })
             | Self::Root { .. }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use shuniu_archive::{AuditLog, LogReader, Sequencer, SequencerOptions, TileFolder};
+use shuniu_archive::{AuditLog, LogReader, Sequencer, SequencerOptions, TileFolder, Tiles as _};
 use shuniu_engine::{Engine, EngineConfig};
 use shuniu_ledger::{EntryId, Suite};
 use shuniu_store::Store;

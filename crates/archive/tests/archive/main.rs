@@ -9,6 +9,10 @@
 
 mod kill;
 mod log;
+mod objects;
+#[path = "../../../../tests/src/postgres.rs"]
+#[expect(dead_code, unreachable_pub, reason = "shared with other packages; each uses what it needs")]
+mod postgres;
 mod reader;
 mod sequencer;
 mod support;

@@ -10,7 +10,7 @@ use shuniu_archive::{
 };
 use shuniu_broker::BoxFuture;
 use shuniu_broker::memory::{Failure, MemoryUpstream};
-use shuniu_ledger::note::NoteSigner;
+use shuniu_ledger::note::{NoteSigner, NoteVerifier};
 use shuniu_ledger::tile::TileName;
 use shuniu_ledger::{Checkpoint, Suite, Tile, Tiler};
 use shuniu_model::{Clock, Timestamp};
@@ -52,8 +52,8 @@ pub(crate) async fn sequence<T: Tiles>(
     running.await.unwrap()
 }
 
-/// The checkpoint that a folder shows, held against the topic.
-fn check(folder: &TileFolder, store: &MemoryUpstream, suite: Suite) -> Checkpoint {
+/// The checkpoint that is shown, held against the topic.
+pub(crate) fn check(folder: &impl Tiles, store: &MemoryUpstream, suite: Suite) -> Checkpoint {
     let note = folder.checkpoint().unwrap().unwrap();
     let shown = Checkpoint::verified(&note, signer(suite).verifier()).unwrap();
     let leaves = leaves(store);
@@ -70,7 +70,7 @@ fn check(folder: &TileFolder, store: &MemoryUpstream, suite: Suite) -> Checkpoin
     shown
 }
 
-async fn append(world: &World, entries: std::ops::Range<usize>) {
+pub(crate) async fn append(world: &World, entries: std::ops::Range<usize>) {
     let drafts = entries.map(|number| note(&number.to_string())).collect();
     world.log.append_all(drafts).await.unwrap();
 }
@@ -92,9 +92,9 @@ async fn p5_the_tiles_are_the_topic_in_both_suites() {
 }
 
 /// Fails in a chosen way at the n-th step, and at every step from then on, as a crash does.
-struct Crashing<T> {
-    inner: T,
-    left: Arc<AtomicUsize>,
+pub(crate) struct Crashing<T> {
+    pub(crate) inner: T,
+    pub(crate) left: Arc<AtomicUsize>,
 }
 
 impl<T> Crashing<T> {
@@ -119,6 +119,18 @@ impl<T: Tiles> Tiles for Crashing<T> {
             self.inner.put(std::slice::from_ref(tile))?;
         }
         self.step()
+    }
+
+    fn checkpoint(&self) -> Result<Option<String>, TileError> {
+        self.inner.checkpoint()
+    }
+
+    fn public_key(&self) -> Result<Option<String>, TileError> {
+        self.inner.public_key()
+    }
+
+    fn publish_key(&self, key: &NoteVerifier) -> Result<(), TileError> {
+        self.inner.publish_key(key)
     }
 
     fn publish(&self, note: &str) -> Result<(), TileError> {

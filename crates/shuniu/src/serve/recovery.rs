@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shuniu_archive::{LogReader, Sequenced, TileFolder, VerifyError};
+use shuniu_archive::{LogReader, Sequenced, Tiles, VerifyError};
 use shuniu_exchange::{Covered, Ends, Exchange, RecoverError};
 use shuniu_ledger::note::NoteVerifier;
 use tokio::sync::{oneshot, watch};
@@ -20,7 +20,7 @@ pub(super) struct Recovery {
     /// Where the entry about the start stands on the log's topic.
     pub(super) started_at: i64,
     pub(super) state: watch::Receiver<Sequenced>,
-    pub(super) tiles: PathBuf,
+    pub(super) tiles: Arc<dyn Tiles>,
     pub(super) key: NoteVerifier,
     /// The file of what is kept for the next start.
     pub(super) kept: PathBuf,
@@ -112,7 +112,7 @@ impl Recovery {
 
     /// What the log covers by now, from what is known of it, or kept.
     async fn covered(&self, known: Option<Covered>) -> Result<Covered, RecoverError> {
-        let (tiles, key) = (TileFolder::open(&self.tiles), self.key.clone());
+        let (tiles, key) = (Arc::clone(&self.tiles), self.key.clone());
         let kept = self.kept.clone();
         let read = move || {
             let log = match LogReader::open(tiles, key) {

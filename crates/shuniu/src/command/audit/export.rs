@@ -26,7 +26,8 @@ pub(in crate::command) struct Command {
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     let config = command.place.config()?;
     command.conditions.check(&config)?;
-    let log = block_on(audit::open_recorded(&config, "export", &command.conditions.in_words()))??;
+    let recorded = block_on(audit::record_reading(&config, "export", &command.conditions.in_words()))??;
+    let log = recorded.open(&config)?;
     let search = command.conditions.search(&Keys::open(&config.hub.data_folder)?, &config.hub.time_zone)?;
     let mut out = BufWriter::new(File::create_new(&command.file)?);
     let entries = log.export(&search, &mut out)?;

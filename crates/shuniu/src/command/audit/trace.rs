@@ -21,7 +21,8 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
     // Who it is about stays out of the entry: it is personal data.
     let config = command.place.config()?;
     block_on(audit::check_subject(&config, &command.subject))??;
-    let log = block_on(audit::open_recorded(&config, "trace", "subject (one)"))??;
+    let recorded = block_on(audit::record_reading(&config, "trace", "subject (one)"))??;
+    let log = recorded.open(&config)?;
     let digests = conditions::digests(&Keys::open(&config.hub.data_folder)?, &command.subject)?;
     let trace = log.trace(&digests)?;
     say(format_args!(

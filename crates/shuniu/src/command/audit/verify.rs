@@ -1,21 +1,27 @@
 //! `shuniu audit verify`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use indicatif::ProgressBar;
-use shuniu_archive::{LogReader, VerifiedLog, Which};
+use shuniu_archive::{LogReader, TileFolder, VerifiedLog, Which};
 
 use super::super::{Failure, complain, say};
 use super::line;
-use crate::audit;
+use crate::config::Config;
 use crate::figure::{counted, figure};
+use crate::{audit, tiles};
 
 #[derive(Debug, Args)]
 pub(in crate::command) struct Command {
     /// The folder of tiles.
-    #[arg(default_value = "data/audit")]
+    #[arg(default_value = "data/audit", conflicts_with = "config")]
     folder: PathBuf,
+    /// A configuration that says where the tiles are, for those in an object store; of it `hub.data_folder` and `audit`
+    /// are looked at.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// The public key that you kept; without it the one beside the tiles is believed.
     #[arg(long)]
     key: Option<PathBuf>,
@@ -35,7 +41,14 @@ struct Incomplete {
 }
 
 pub(super) fn run(command: &Command) -> Result<(), Failure> {
-    let log = audit::open(&command.folder, command.key.as_deref())?;
+    let (tiles, place) = match &command.config {
+        Some(path) => {
+            let config = Config::read(path)?;
+            (tiles::open(&config)?, tiles::place(&config))
+        }
+        None => (Arc::new(TileFolder::open(&command.folder)) as _, command.folder.display().to_string()),
+    };
+    let log = audit::open(tiles, &place, command.key.as_deref())?;
     if command.key.is_none() {
         say(format_args!("key         {} (the one beside the tiles; --key names your own)", log.key()));
     }
