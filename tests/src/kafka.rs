@@ -334,7 +334,11 @@ impl Drop for Kafka {
             if std::thread::panicking() {
                 eprintln!("--- broker {id}'s log ---\n{}", self.log(id));
             }
-            self.kill(id);
+            // The starter kills the broker when its pipe closes.
+            if let Some(mut running) = self.broker(id).running.take() {
+                drop(running.starter.stdin.take());
+                running.starter.wait().ok();
+            }
         }
     }
 }
