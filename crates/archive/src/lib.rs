@@ -27,7 +27,7 @@ pub use folder::TileFolder;
 pub use log::{AuditLog, AuditOptions, AuditStart, AuditUnavailable, Receipt};
 pub use objects::{ObjectOptions, ObjectStart, TileObjects};
 pub use outbox::{OutboxError, drain_outbox};
-pub use partition::{AUDIT_TOPIC, PartitionError};
+pub use partition::{AUDIT_TOPIC, PartitionError, audit_topic};
 pub use reader::{Found, LogReader, VerifyError};
 pub use search::{ExportError, Search};
 pub use sequencer::{Sequenced, Sequencer, SequencerError, SequencerOptions};

@@ -27,6 +27,19 @@ pub const AUDIT_TOPIC: &str = "shuniu.audit";
 const RETENTION_MS: &str = "-1";
 const DELETE_TIMEOUT_MS: i32 = 10_000;
 
+/// What the log's topic must be.
+#[must_use]
+pub fn audit_topic(replication: u16) -> TopicSpec {
+    let settings = BTreeMap::from([
+        ("cleanup.policy", "delete".to_owned()),
+        ("retention.ms", RETENTION_MS.to_owned()),
+        ("retention.bytes", "-1".to_owned()),
+        ("min.insync.replicas", replication.saturating_sub(1).max(1).to_string()),
+        ("unclean.leader.election.enable", "false".to_owned()),
+    ]);
+    TopicSpec { name: AUDIT_TOPIC.to_owned(), partitions: 1, replication, settings }
+}
+
 /// Why the partition gave no good answer.
 #[derive(Debug, thiserror::Error)]
 pub enum PartitionError {
@@ -96,14 +109,7 @@ impl Partition {
 
     /// Makes the topic if it is missing.
     pub(crate) async fn ensure(&mut self, replication: u16) -> Result<(), PartitionError> {
-        let settings = BTreeMap::from([
-            ("cleanup.policy", "delete".to_owned()),
-            ("retention.ms", RETENTION_MS.to_owned()),
-            ("retention.bytes", "-1".to_owned()),
-            ("min.insync.replicas", replication.saturating_sub(1).max(1).to_string()),
-            ("unclean.leader.election.enable", "false".to_owned()),
-        ]);
-        let spec = TopicSpec { name: AUDIT_TOPIC.to_owned(), partitions: 1, replication, settings };
+        let spec = audit_topic(replication);
         let any = connect_any(self.upstream.as_ref()).await?;
         topic::ensure(any.as_ref(), &spec).await?;
         Ok(())

@@ -1,11 +1,14 @@
 //! Topics: made by the hub alone, from the directory.
 
+mod drift;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use shuniu_wire::Response;
 use shuniu_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use shuniu_wire::messages::metadata_request::MetadataRequestTopic;
+use shuniu_wire::messages::metadata_response::MetadataResponseTopic;
 use shuniu_wire::messages::{
     CreateTopicsRequest, CreateTopicsResponse, MetadataRequest, MetadataResponse, ResponseError, StrBytes,
     TopicName,
@@ -14,6 +17,8 @@ use shuniu_wire::messages::{
 use tokio::time::Instant;
 
 use crate::upstream::{Connection, UpstreamError};
+
+pub use drift::{Drift, drift, mend};
 
 const CREATE_TIMEOUT_MS: i32 = 10_000;
 /// For a broker to hear of a topic that another has made.
@@ -74,7 +79,7 @@ pub enum TopicError {
         source: UpstreamError,
     },
     /// The record store refused.
-    #[error("cannot make topic `{name}`: {code}{message}")]
+    #[error("the record store refuses topic `{name}`: {code}{message}")]
     Refused {
         /// The topic.
         name: String,
@@ -112,6 +117,17 @@ pub async fn ensure(connection: &dyn Connection, spec: &TopicSpec) -> Result<Top
 
 /// The topic of that name, `None` when there is none.
 pub async fn find(connection: &dyn Connection, name: &str) -> Result<Option<Topic>, TopicError> {
+    let Some(topic) = described(connection, name).await? else { return Ok(None) };
+    let partitions =
+        u32::try_from(topic.partitions.len()).map_err(|_| TopicError::Answer { name: name.to_owned() })?;
+    Ok(Some(Topic { id: topic.topic_id.into_bytes(), partitions }))
+}
+
+/// The topic of that name as the record store describes it, `None` when there is none.
+async fn described(
+    connection: &dyn Connection,
+    name: &str,
+) -> Result<Option<MetadataResponseTopic>, TopicError> {
     let response: MetadataResponse = ask(connection, name, metadata_of(name)).await?;
     let topic = response
         .topics
@@ -124,9 +140,7 @@ pub async fn find(connection: &dyn Connection, name: &str) -> Result<Option<Topi
     if topic.error_code != 0 {
         return Err(refused(name, topic.error_code, None));
     }
-    let partitions =
-        u32::try_from(topic.partitions.len()).map_err(|_| TopicError::Answer { name: name.to_owned() })?;
-    Ok(Some(Topic { id: topic.topic_id.into_bytes(), partitions }))
+    Ok(Some(topic))
 }
 
 async fn create(connection: &dyn Connection, spec: &TopicSpec) -> Result<(), TopicError> {

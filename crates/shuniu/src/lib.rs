@@ -17,5 +17,6 @@ mod secret_file;
 pub mod serve;
 pub mod synth;
 pub mod tiles;
+mod topics;
 
 pub use secret_file::SecretFileError;

@@ -32,7 +32,8 @@ use crate::keys::Keys;
 use crate::secret_file::SecretFileError;
 use crate::tiles::{self, TilesError};
 
-use records::{Records, virtual_brokers};
+pub(crate) use records::Records;
+use records::virtual_brokers;
 use recovery::Recovery;
 use revocation::Revocations;
 pub use tls::TlsError;

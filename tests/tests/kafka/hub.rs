@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::Message;
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use shuniu_tests::{Hub, Kafka, Publisher};
 
@@ -84,6 +86,10 @@ fn p4_nothing_acknowledged_is_lost_or_doubled_when_a_broker_of_three_is_killed()
             kafka.kill(victim);
         }
         if n == 2 * total / 3 {
+            // Two brokers take it all, and the log has another leader.
+            producer.flush(Duration::from_secs(90)).unwrap();
+            let leader = kafka.leader("shuniu.audit", 0).unwrap();
+            assert_ne!(leader, victim);
             kafka.restart(victim);
         }
     }
@@ -98,4 +104,48 @@ fn p4_nothing_acknowledged_is_lost_or_doubled_when_a_broker_of_three_is_killed()
     assert!(doubled.is_empty(), "{} records are there twice", doubled.len());
     hub.stop();
     hub.verify();
+}
+
+#[test]
+fn topics_that_were_changed_by_hand_are_shown_and_mended_on_request() {
+    let kafka = Kafka::shared();
+    let hub = Hub::on_kafka(kafka);
+    let config = hub.folder().join("hub.toml");
+    let config = config.to_str().unwrap();
+    let check = |more: &[&str]| {
+        let output = hub.command(&[&["directory", "check", "--config", config], more].concat());
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.success(), text)
+    };
+    let (good, text) = check(&[]);
+    assert!(good && text.contains("as the directory says"), "{text}");
+
+    // Every setting of a topic goes back to its default: records would be deleted after a week.
+    let admin: AdminClient<DefaultClientContext> = kafka.client().create().unwrap();
+    let forgotten = AlterConfig::new(ResourceSpecifier::Topic("population"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(admin.alter_configs([&forgotten], &AdminOptions::new())).unwrap();
+    let (good, text) = check(&[]);
+    assert!(!good && text.contains("population: cleanup.policy is delete, not compact"), "{text}");
+    assert!(text.contains("--repair"), "{text}");
+    let (good, text) = check(&["--repair"]);
+    assert!(good && text.contains("population: mended"), "{text}");
+    let (good, text) = check(&[]);
+    assert!(good, "{text}");
+    hub.recorded(
+        &["--action", "administered"],
+        &["topic population", "cleanup.policy is delete, not compact"],
+    );
+
+    // Deleted and made anew, it is another topic: nothing goes through it, and nothing mends it.
+    runtime.block_on(admin.delete_topics(&["division"], &AdminOptions::new())).unwrap();
+    let anew = NewTopic::new("division", 1, TopicReplication::Fixed(1));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while runtime.block_on(admin.create_topics([&anew], &AdminOptions::new())).unwrap()[0].is_err() {
+        assert!(Instant::now() < deadline, "the topic is not made anew");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let (good, text) = check(&["--repair"]);
+    assert!(!good && text.contains("division: the topic was deleted and made anew"), "{text}");
 }

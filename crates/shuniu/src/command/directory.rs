@@ -1,6 +1,7 @@
 //! `shuniu directory`: organisations, systems, resources and grants from one file.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Subcommand;
 use shuniu_exchange::apply::{Context, DirectoryFile};
@@ -13,6 +14,8 @@ use crate::directory;
 use crate::figure::counted;
 use crate::keys::Keys;
 use crate::operator::Operator;
+use crate::serve::Records;
+use crate::topics;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -29,11 +32,28 @@ pub(super) enum Command {
         #[arg(long, value_name = "NAME")]
         time_zone: Option<String>,
     },
+    /// Compare the topics in the record store with the directory; ends with 1 while they differ. With the hub's own
+    /// engine, while the hub is stopped.
+    Check {
+        #[command(flatten)]
+        place: Place,
+        /// Mend what can be mended: settings, and partitions that are missing.
+        #[arg(long)]
+        repair: bool,
+    },
 }
+
+/// Topics that are not what the directory says.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} topics are not as the directory says{1}")]
+struct Differs(usize, &'static str);
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     super::keep_from_others();
-    let Command::Apply { file, place, dry_run, time_zone } = command;
+    let (file, place, dry_run, time_zone) = match command {
+        Command::Apply { file, place, dry_run, time_zone } => (file, place, dry_run, time_zone),
+        Command::Check { place, repair } => return block_on(check(&place.config()?, repair))?,
+    };
     let mut config = place.config()?;
     if let Some(time_zone) = time_zone {
         config.hub.time_zone = time_zone;
@@ -67,5 +87,40 @@ async fn apply(file: &Path, config: &Config, dry_run: bool) -> Result<(), Failur
         say(format_args!("{count} applied; the policy is at version {version}"));
     }
     store.close().await;
+    Ok(())
+}
+
+async fn check(config: &Config, repair: bool) -> Result<(), Failure> {
+    let operator = Operator::of(&config.hub.data_folder)?;
+    let records = Records::open(config, &clock::system()).await?;
+    let store = directory::open(config).await?;
+    let checked = topics::check(records.upstream.as_ref(), &store, records.replication).await;
+    let differing = match checked {
+        Ok(differing) => differing,
+        Err(error) => return Err(error.into()),
+    };
+    for topic in &differing {
+        for drift in &topic.drift {
+            say(format_args!("{}: {drift}", topic.spec.name));
+        }
+    }
+    let mut left = differing.len();
+    if repair {
+        for topic in differing.iter().filter(|topic| topic.can_be_mended()) {
+            topics::mend(records.upstream.as_ref(), &store, operator.login(), topic).await?;
+            say(format_args!("{}: mended", topic.spec.name));
+            left -= usize::from(topic.is_mended_whole());
+        }
+    }
+    store.close().await;
+    records.close(Duration::from_secs(config.hub.shutdown_seconds)).await;
+    if left > 0 {
+        let hint =
+            if repair { ": what is left is for a person to mend" } else { ": --repair mends what can be" };
+        return Err(Differs(left, hint).into());
+    }
+    if differing.is_empty() {
+        say("the topics are as the directory says");
+    }
     Ok(())
 }

@@ -19,16 +19,16 @@ use crate::config::{self, Config, RecordStore, VirtualBroker};
 const ENGINE_REPLICATION: u16 = 1;
 
 /// The record store, open.
-pub(super) struct Records {
-    pub(super) upstream: Arc<dyn Upstream>,
+pub(crate) struct Records {
+    pub(crate) upstream: Arc<dyn Upstream>,
     /// Replicas of each partition that the hub makes.
-    pub(super) replication: u16,
+    pub(crate) replication: u16,
     engine: Option<Arc<Engine>>,
     tracker: TaskTracker,
 }
 
 impl Records {
-    pub(super) async fn open(config: &Config, clock: &Clock) -> Result<Self, ServeError> {
+    pub(crate) async fn open(config: &Config, clock: &Clock) -> Result<Self, ServeError> {
         let tracker = TaskTracker::new();
         let folder = &config.hub.data_folder;
         Ok(match config.records.store {
@@ -49,7 +49,7 @@ impl Records {
         })
     }
 
-    pub(super) async fn close(self, patience: Duration) {
+    pub(crate) async fn close(self, patience: Duration) {
         let Self { upstream, engine, tracker, .. } = self;
         if let Some(engine) = engine {
             engine.close().await;
