@@ -1,6 +1,6 @@
 # Everything a new machine with Debian and Rust needs: `make demo` shows the hub at work, `make test` runs the tests.
 SHELL := /bin/bash
-.PHONY: demo test lint bench build setup setup-tests
+.PHONY: demo test test-clients lint bench build setup setup-tests setup-clients
 
 # Arguments of the demo: --once, --people N, --data FOLDER.
 ARGS ?=
@@ -10,6 +10,11 @@ demo: setup
 
 test: setup-tests
 	tests/run
+
+# The Kafka door with every client of docs/CLIENTS.md; `make test` has those that are quick to install.
+test-clients: setup-clients
+	cargo build --package shuniu
+	cargo test --package shuniu-tests --test clients -- --include-ignored
 
 lint: setup
 	cargo fmt --all --check
@@ -26,3 +31,6 @@ setup:
 
 setup-tests:
 	@tests/setup tests
+
+setup-clients:
+	@tests/setup clients

@@ -1,0 +1,71 @@
+//! Unchanged clients at the Kafka door: every scenario with every client, one test each, named
+//! `CLIENT::SCENARIO`. What a client cannot do is written in `clients.rs`, and the table in docs/CLIENTS.md is this
+//! matrix: a test holds them equal.
+//!
+//! The clients that are quick to install are tested always. The others are ignored unless they are asked for
+//! (`make test-clients`).
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod clients;
+mod program;
+mod scenarios;
+mod table;
+mod tap;
+mod world;
+
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use crate::clients::CLIENTS;
+use crate::program::Program;
+use crate::scenarios::SCENARIOS;
+use crate::world::World;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let world = Arc::new(World::default());
+    let mut trials = vec![Trial::test("the_page_on_clients_says_what_these_tests_hold", || {
+        caught(table::the_page_says_it)
+    })];
+    for client in &CLIENTS {
+        trials.push(
+            Trial::test(format!("{}::its_version_is_the_one_written_down", client.name), || {
+                caught(|| Program::start(client, &["version".to_owned()]).has_version())
+            })
+            .with_ignored_flag(!client.quick),
+        );
+        for scenario in SCENARIOS.iter().filter(|scenario| client.applies(scenario.name)) {
+            let world = Arc::clone(&world);
+            let trial = Trial::test(format!("{}::{}", client.name, scenario.name), move || {
+                caught(|| (scenario.run)(&world, client))
+            });
+            trials.push(trial.with_ignored_flag(!client.quick));
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if conclusion.has_failed() {
+        world.show_logs();
+    }
+    // The hubs end with the world: no test holds it any more.
+    drop(world);
+    conclusion.exit_code()
+}
+
+/// A panic is a failed test whose message is printed with it.
+fn caught(test: impl FnOnce()) -> Result<(), Failed> {
+    std::panic::catch_unwind(AssertUnwindSafe(test)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|it| (*it).to_owned()));
+        Failed::from(text.unwrap_or_else(|| "the test panicked".to_owned()))
+    })
+}
