@@ -62,9 +62,13 @@ function read() {
   it.on('ready', () => it.getMetadata({ topic: a.topic, timeout: 10000 }, (refused, metadata) => {
     if (refused) sayError(refused);
     const topic = metadata && metadata.topics.find(({ name }) => name === a.topic);
-    // Of a topic without known partitions the first is asked for: the client then says what is wrong.
-    const known = topic && topic.partitions.length > 0 ? topic.partitions : [{ id: 0 }];
-    const all = known.map(({ id }) => ({ topic: a.topic, partition: id, offset: 0 }));
+    if (!topic || topic.partitions.length === 0) {
+      // The client says what is wrong with a topic only to who subscribes to it.
+      it.subscribe([a.topic]);
+      flow(it, () => {});
+      return;
+    }
+    const all = topic.partitions.map(({ id }) => ({ topic: a.topic, partition: id, offset: 0 }));
     const begin = (from) => {
       it.assign(from);
       flow(it, () => {});

@@ -47,7 +47,9 @@ impl Program {
         // Both end when the program does.
         std::thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
-                let Ok(line) = serde_json::from_str(&line) else { panic!("not a line of the contract: {line}") };
+                let Ok(line) = serde_json::from_str(&line) else {
+                    panic!("not a line of the contract: {line}")
+                };
                 if say.send(line).is_err() {
                     return;
                 }
@@ -102,7 +104,9 @@ impl Program {
 
     /// Waits until the record of a key has arrived.
     pub(crate) fn record(&mut self, key: &str) -> Arrived {
-        arrived(&self.wait(&format!("the record {key}"), |line| line["event"] == "record" && line["key"] == key))
+        arrived(
+            &self.wait(&format!("the record {key}"), |line| line["event"] == "record" && line["key"] == key),
+        )
     }
 
     /// Waits until so many records have arrived in all.

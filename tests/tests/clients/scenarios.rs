@@ -41,7 +41,11 @@ pub(crate) const SCENARIOS: [Scenario; 9] = [
         title: "1 in 100,000, read_uncommitted",
         run: sparse_uncommitted,
     },
-    Scenario { name: "a_revoked_grant_ends_the_stream_and_is_told", title: "revoked meanwhile", run: revoked },
+    Scenario {
+        name: "a_revoked_grant_ends_the_stream_and_is_told",
+        title: "revoked meanwhile",
+        run: revoked,
+    },
     Scenario { name: "a_refused_topic_is_told", title: "refused topic", run: refused_topic },
     Scenario { name: "a_refused_record_is_told", title: "refused record", run: refused_record },
 ];
@@ -63,8 +67,13 @@ fn rows(world: &World, client: &'static Client) {
     let topic = topic(client, "rows");
     let (moved, gone) = (citizen(1), citizen(2));
     let deletion = json!({"key": gone, "row": null});
-    let records =
-        [record(&moved, "张三"), record(&gone, "李四"), record(&moved, "欧阳修"), deletion, record(&citizen(3), "王五")];
+    let records = [
+        record(&moved, "张三"),
+        record(&gone, "李四"),
+        record(&moved, "欧阳修"),
+        deletion,
+        record(&citizen(3), "王五"),
+    ];
     let said = world.publish(client, &topic, &records, "none");
     assert_eq!(event(&said, "sent").len(), records.len(), "{said:#?}");
 
@@ -197,7 +206,9 @@ fn unauthorised(line: &Value) -> bool {
 fn refused_topic(world: &World, client: &'static Client) {
     for topic in ["closed", "no-such-topic"] {
         let mut reader = world.run(client, READER, "read", topic, &[]);
-        reader.wait(&format!("that it may not read {topic}"), |line| line["event"] == "error" && unauthorised(line));
+        reader.wait(&format!("that it may not read {topic}"), |line| {
+            line["event"] == "error" && unauthorised(line)
+        });
     }
     // A reader may not publish.
     let topic = topic(client, "rows");
@@ -218,9 +229,15 @@ fn refused_record(world: &World, client: &'static Client) {
     let line = publisher.event("refused");
     let text = line["error"].as_str().unwrap().to_lowercase();
     assert!(
-        ["invalid_record", "invalidrecord", "failed to validate record", "invalid record", "failed the validation"]
-            .iter()
-            .any(|it| text.contains(it)),
+        [
+            "invalid_record",
+            "invalidrecord",
+            "failed to validate record",
+            "invalid record",
+            "failed the validation"
+        ]
+        .iter()
+        .any(|it| text.contains(it)),
         "{text}"
     );
     let tells_why = text.contains("id_no");

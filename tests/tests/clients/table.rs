@@ -7,7 +7,7 @@ use shuniu_tests::repository;
 use crate::clients::CLIENTS;
 use crate::scenarios::SCENARIOS;
 
-const BEGIN: &str = "<!-- matrix: written by the test, see the end of this page -->\n";
+const BEGIN: &str = "<!-- matrix: when a test says that this is not so, put in what it says -->\n";
 const END: &str = "<!-- end of matrix -->\n";
 
 fn table() -> String {
@@ -31,7 +31,9 @@ fn table() -> String {
                     });
                     write!(text, " no ({}) |", place + 1).unwrap();
                 }
-                None if scenario.title == "codecs" => write!(text, " {} |", client.codecs.join(", ")).unwrap(),
+                None if scenario.title == "codecs" => {
+                    write!(text, " {} |", client.codecs.join(", ")).unwrap()
+                }
                 None if scenario.title == "refused record" => {
                     text.push_str(if client.tells_why { " code and reason |" } else { " code |" });
                 }

@@ -31,13 +31,15 @@ pub(crate) struct Tap {
 
 impl Tap {
     pub(crate) fn start(hub: &Hub, systems: &[&str]) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let ca = hub.folder().join("ca");
         let mut authority = RootCertStore::empty();
         authority.add(CertificateDer::from_pem_file(ca.join("ca.pem")).unwrap()).unwrap();
         let authority = Arc::new(authority);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&authority), Arc::clone(&provider));
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::clone(&authority), Arc::clone(&provider));
         let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
@@ -60,7 +62,8 @@ impl Tap {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let port = listener.local_addr().unwrap().port();
         let asked = Asked::default();
-        let (door, notes, hub_port) = (TlsAcceptor::from(Arc::new(server)), Arc::clone(&asked), hub.kafka_port());
+        let (door, notes, hub_port) =
+            (TlsAcceptor::from(Arc::new(server)), Arc::clone(&asked), hub.kafka_port());
         let towards = Arc::new(towards);
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -93,11 +96,14 @@ async fn pass(
     let client = door.accept(stream).await?;
     let certificate = client.get_ref().1.peer_certificates().and_then(|it| it.first()).cloned();
     let known = towards.iter().find(|(own, _)| certificate.as_ref().is_some_and(|it| it.as_ref() == own));
-    let Some((_, connector)) = known else { return Err(io::Error::other("a system that the tap does not know")) };
+    let Some((_, connector)) = known else {
+        return Err(io::Error::other("a system that the tap does not know"));
+    };
     let hub = TcpStream::connect(("127.0.0.1", hub_port)).await?;
     hub.set_nodelay(true)?;
     let hub = connector.connect(ServerName::try_from("localhost").map_err(io::Error::other)?, hub).await?;
-    let ((from_client, mut to_client), (mut from_hub, to_hub)) = (tokio::io::split(client), tokio::io::split(hub));
+    let ((from_client, mut to_client), (mut from_hub, to_hub)) =
+        (tokio::io::split(client), tokio::io::split(hub));
     tokio::select! {
         done = requests(from_client, to_hub, asked) => done,
         done = tokio::io::copy(&mut from_hub, &mut to_client) => done.map(drop),

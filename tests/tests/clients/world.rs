@@ -87,7 +87,13 @@ impl World {
     }
 
     /// Publishes with the client's own program; what it said of each record.
-    pub(crate) fn publish(&self, client: &'static Client, topic: &str, records: &[Value], codec: &str) -> Vec<Value> {
+    pub(crate) fn publish(
+        &self,
+        client: &'static Client,
+        topic: &str,
+        records: &[Value],
+        codec: &str,
+    ) -> Vec<Value> {
         let file = file(records);
         let more = ["--records", file.path().to_str().unwrap(), "--compression", codec];
         self.run(client, PUBLISHER, "publish", topic, &more).finish()
@@ -214,7 +220,8 @@ pub(crate) fn start(
     for (name, path) in files {
         arguments.extend([name.to_owned(), path.to_str().unwrap().to_owned()]);
     }
-    let texts = [("--bootstrap", hub.bootstrap()), ("--registry", hub.registry()), ("--topic", topic.to_owned())];
+    let texts =
+        [("--bootstrap", hub.bootstrap()), ("--registry", hub.registry()), ("--topic", topic.to_owned())];
     for (name, text) in texts {
         arguments.extend([name.to_owned(), text]);
     }
