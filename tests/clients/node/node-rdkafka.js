@@ -40,6 +40,8 @@ function consumer(more, topicMore) {
     { 'auto.offset.reset': 'earliest', ...topicMore },
   );
   it.on('event.error', sayError);
+  // A refused topic is a warning to this client.
+  it.on('warning', sayError);
   it.on('event.log', (log) => process.env.CLIENT_DEBUG && process.stderr.write(`${log.message}\n`));
   return it;
 }
