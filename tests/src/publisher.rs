@@ -63,10 +63,15 @@ impl Publisher {
         self.producer.poll(Duration::ZERO);
     }
 
+    /// Waits until nothing is under way.
+    pub fn flush(&self, wait: Duration) {
+        self.producer.flush(wait).unwrap();
+    }
+
     /// Waits until nothing is under way; how often each key was acknowledged since the beginning.
     #[must_use]
     pub fn finish(&self, wait: Duration) -> BTreeMap<String, usize> {
-        self.producer.flush(wait).unwrap();
+        self.flush(wait);
         self.acknowledged.0.lock().unwrap().clone()
     }
 }

@@ -14,7 +14,7 @@ use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, Ke
 use shuniu_model::{SystemId, Timestamp};
 
 pub use certificate::{Certificate, serial_of};
-pub use revoke::{RevokeError, revoke};
+pub use revoke::{RevokeError, Revoked, revoke};
 
 use crate::secret_file::{self, SecretFileError};
 

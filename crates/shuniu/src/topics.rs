@@ -34,13 +34,11 @@ pub(crate) struct Differing {
 
 impl Differing {
     /// Whether anything of it can be mended.
-
     pub(crate) fn can_be_mended(&self) -> bool {
         self.drift.iter().any(Drift::can_be_mended)
     }
 
     /// Whether nothing is left once that is mended.
-
     pub(crate) fn is_mended_whole(&self) -> bool {
         self.drift.iter().all(Drift::can_be_mended)
     }

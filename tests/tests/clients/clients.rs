@@ -161,12 +161,12 @@ impl Client {
     pub(crate) fn version(&self) -> Option<String> {
         let (file, before) = self.pin?;
         let text = std::fs::read_to_string(repository().join(file)).unwrap();
-        let at = text.find(before).unwrap_or_else(|| panic!("{file} does not pin {}", self.name));
-        let tail = &text[at + before.len()..];
-        let end = tail.find(|it: char| !it.is_ascii_digit() && it != '.').unwrap_or(tail.len());
+        let (_, tail) =
+            text.split_once(before).unwrap_or_else(|| panic!("{file} does not pin {}", self.name));
+        let rest: String = tail.chars().take_while(|it| it.is_ascii_digit() || *it == '.').collect();
         // Java's two versions are told apart by their first digit.
         let first = before.strip_prefix("<kafka.version>").unwrap_or("");
-        Some(format!("{first}{}", &tail[..end]))
+        Some(format!("{first}{rest}"))
     }
 
     /// Why it cannot do a scenario.

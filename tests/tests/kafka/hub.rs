@@ -87,7 +87,7 @@ fn p4_nothing_acknowledged_is_lost_or_doubled_when_a_broker_of_three_is_killed()
         }
         if n == 2 * total / 3 {
             // Two brokers take it all, and the log has another leader.
-            producer.flush(Duration::from_secs(90)).unwrap();
+            publisher.flush(Duration::from_secs(90));
             let leader = kafka.leader("shuniu.audit", 0).unwrap();
             assert_ne!(leader, victim);
             kafka.restart(victim);

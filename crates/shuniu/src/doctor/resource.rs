@@ -10,6 +10,7 @@ use shuniu_wire::{Request, Response};
 use super::kafka::{self, FETCH_VERSION, Kafka, LIST_OFFSETS_VERSION, unanswered};
 use super::{Client, Complaint, Findings, Registry};
 use crate::client::ClientError;
+use crate::figure::counted;
 
 /// Kafka's name for the first offset that is there.
 const EARLIEST: i64 = -2;
