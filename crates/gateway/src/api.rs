@@ -25,6 +25,8 @@ pub(crate) enum Asked {
     Produce(RequestHeader, ProduceRequest),
     /// Answered by [`answer`].
     Other(RequestHeader, Request),
+    /// Refused already, in a form that the client understands.
+    Refused(Bytes),
 }
 
 /// What goes back to the client.
@@ -41,6 +43,11 @@ pub(crate) fn parse(session: &Session, mut frame: Bytes) -> Result<Asked, String
     if shuniu_wire::is_api_versions(&header) {
         return Ok(Asked::ApiVersions(header));
     }
+    let old = shuniu_wire::refuse_old_produce(&header, frame.clone());
+    if let Some(refusal) = old.map_err(|error| refuse(session, Some(&header), &error))? {
+        refuse(session, Some(&header), &not_served(&header));
+        return Ok(Asked::Refused(refusal));
+    }
     match decode_request(&header, frame).map_err(|error| refuse(session, Some(&header), &error))? {
         Request::Produce(request) => Ok(Asked::Produce(header, request)),
         request => Ok(Asked::Other(header, request)),
@@ -50,6 +57,7 @@ pub(crate) fn parse(session: &Session, mut frame: Bytes) -> Result<Asked, String
 /// Answers a request, or says why the connection ends.
 pub(crate) async fn answer(session: &Session, asked: Asked, options: &Options) -> Result<Answer, String> {
     let (header, request) = match asked {
+        Asked::Refused(frame) => return Ok(Answer::Frame(frame)),
         Asked::ApiVersions(header) => return Ok(Answer::Frame(api_versions::answer(&header))),
         Asked::Produce(header, request) => {
             let submitted = produce::submit(session, request).await?;
@@ -75,7 +83,11 @@ fn frame_of(header: &RequestHeader, response: Response) -> Result<Bytes, String>
     })
 }
 
-/// Records the refusal of a frame. The connection ends then, as Kafka ends it.
+fn not_served(header: &RequestHeader) -> FrameError {
+    FrameError::NotServed { key: header.api_key, version: header.api_version }
+}
+
+/// Records the refusal of a frame. The connection ends then, as Kafka ends it, unless there is a form for the refusal.
 fn refuse(session: &Session, header: Option<&RequestHeader>, error: &FrameError) -> String {
     let code = match error {
         FrameError::NotServed { .. } => "api-not-served",

@@ -7,6 +7,7 @@ mod client;
 mod fit;
 mod guard;
 mod layout;
+mod old_produce;
 mod served;
 mod spoken;
 
@@ -17,6 +18,7 @@ use kafka_protocol::protocol::Decodable;
 use crate::call::{Request, Response};
 
 pub use client::{decode_response, encode_request};
+pub use old_produce::refuse_old_produce;
 pub use served::{SERVED, Served, served};
 pub use spoken::{BrokerApis, NotSpoken, SPOKEN, api_versions_request};
 
@@ -120,7 +122,7 @@ pub fn request_header(frame: &mut Bytes) -> Result<RequestHeader, FrameError> {
         rest.first_chunk::<4>().map(|id| i32::from_be_bytes(*id)).ok_or(cut("correlation_id"))?;
     let mut header = RequestHeader { api_key, api_version, correlation_id, client_id: None };
     // A too-new ApiVersions may have another header; it is answered without reading on.
-    if served(api_key, api_version).is_none() {
+    if served(api_key, api_version).is_none() && !served::announced_and_refused(api_key, api_version) {
         return Ok(header);
     }
     let mut cursor = guard::Cursor::new(API, frame);
@@ -213,7 +215,7 @@ fn framed(write: impl FnOnce(&mut BytesMut) -> Result<(), String>) -> Result<Byt
     Ok(out.freeze())
 }
 
-/// The answer to ApiVersions: exactly [`SERVED`], no features. A version that is not served is answered with error 35
+/// The answer to ApiVersions: exactly what [`SERVED`] announces, no features. A version that is not served is answered with error 35
 /// in version 0's form, as Kafka does it. No tagged field is written: some clients stumble over those with defaults.
 #[must_use]
 pub fn api_versions_response(header: &RequestHeader) -> Bytes {
@@ -232,7 +234,7 @@ pub fn api_versions_response(header: &RequestHeader) -> Bytes {
     }
     for served in SERVED {
         out.put_i16(served.api as i16);
-        out.put_i16(served.min);
+        out.put_i16(served.announced_min);
         out.put_i16(served.max);
         if version >= 3 {
             out.put_u8(0);

@@ -12,5 +12,5 @@ pub use call::{ApiKey, Request, Response};
 pub use frame::{
     BrokerApis, EncodeError, FrameError, NotSpoken, RequestHeader, SERVED, SPOKEN, Served,
     api_versions_request, api_versions_response, decode_request, decode_response, encode_request,
-    encode_response, frame_bytes_max, is_api_versions, request_header, served,
+    encode_response, frame_bytes_max, is_api_versions, refuse_old_produce, request_header, served,
 };

@@ -34,7 +34,7 @@ fn announced(frame: &[u8], flexible: bool) -> (i16, Vec<(i16, i16, i16)>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn api_versions_announces_the_table_and_nothing_else() {
     let open = Open::new().await;
-    let table: Vec<_> = SERVED.iter().map(|row| (row.api as i16, row.min, row.max)).collect();
+    let table: Vec<_> = SERVED.iter().map(|row| (row.api as i16, row.announced_min, row.max)).collect();
     let mut hall = open.client("hall").await;
     for version in 0..=20 {
         hall.send_frame(&api_versions(version)).await;
@@ -54,21 +54,84 @@ async fn api_versions_announces_the_table_and_nothing_else() {
     open.world.close().await;
 }
 
+/// Every API and version there is, and more.
+fn everything() -> impl Iterator<Item = (i16, i16)> {
+    let ends = [(i16::MAX, 0), (-1, 0), (3, -1), (3, i16::MAX)];
+    (0..=100_i16).flat_map(|key| (0..=20_i16).map(move |version| (key, version))).chain(ends)
+}
+
+/// What is announced without being served, and why. All else is either both or neither.
+const ANNOUNCED_ALONE: [(i16, std::ops::RangeInclusive<i16>, &str); 1] =
+    [(0, 0..=2, "librdkafka 2.0.2 sends uncompressed to a hub that does not announce Produce 0 (KIP-896)")];
+
+fn announced_alone(key: i16, version: i16) -> bool {
+    ANNOUNCED_ALONE.iter().any(|(of, versions, _)| *of == key && versions.contains(&version))
+}
+
+/// A whole request of an API that the hub itself asks of its record store, and no client may.
+fn of_the_hub_alone() -> [Request; 4] {
+    let name = m::StrBytes::from_static_str("made-by-a-client");
+    let topic = m::create_topics_request::CreatableTopic::default()
+        .with_name(m::TopicName(name.clone()))
+        .with_num_partitions(1)
+        .with_replication_factor(1);
+    let more = m::create_partitions_request::CreatePartitionsTopic::default()
+        .with_name(m::TopicName(name))
+        .with_count(9);
+    [
+        m::CreateTopicsRequest::default().with_timeout_ms(1_000).with_topics(vec![topic]).into(),
+        m::CreatePartitionsRequest::default().with_timeout_ms(1_000).with_topics(vec![more]).into(),
+        m::DeleteRecordsRequest::default().with_timeout_ms(1_000).into(),
+        m::IncrementalAlterConfigsRequest::default().into(),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn p7_every_api_and_version_outside_the_table_is_refused() {
+async fn what_is_announced_is_served_and_what_is_not_is_neither() {
+    let open = Open::new().await;
+    let mut hall = open.client("hall").await;
+    hall.send_frame(&api_versions(4)).await;
+    let (_, rows) = announced(&hall.frame().await.unwrap(), true);
+    let mut known = 0;
+    for (key, version) in everything() {
+        let announced = rows.iter().any(|(of, min, max)| *of == key && (*min..=*max).contains(&version));
+        let served = served(key, version).is_some();
+        assert_eq!(announced, served || announced_alone(key, version), "API {key} version {version}");
+        let of_kafka = ApiKey::try_from(key).is_ok_and(|api| {
+            let versions = api.valid_versions();
+            (versions.min..=versions.max).contains(&version)
+        });
+        assert!(of_kafka || !served, "API {key} version {version} is none of Kafka's");
+        known += usize::from(of_kafka);
+    }
+    // Kafka's own table is within what was looked at.
+    let of_kafka = (0..i16::MAX).filter_map(|key| ApiKey::try_from(key).ok()).map(|api| api.valid_versions());
+    let versions: i16 = of_kafka.map(|versions| versions.max - versions.min + 1).sum();
+    assert_eq!(known, usize::try_from(versions).unwrap());
+    open.world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p7_every_api_and_version_outside_the_table_is_refused_and_none_reaches_the_record_store() {
     let open = Open::new().await;
     let certificate = open.world.authority.issue(&crate::world::Claim::of("hall"));
     let config = open.world.authority.client(Some(&certificate));
-    let outside = (0..=100_i16)
-        .flat_map(|key| (0..=20_i16).map(move |version| (key, version)))
-        .chain([(i16::MAX, 0), (-1, 0), (3, -1), (3, i16::MAX)])
-        .filter(|(key, version)| *key != 18 && served(*key, *version).is_none());
-    let refused = futures_util::stream::iter(outside)
-        .map(|(key, version)| {
+    let outside = everything()
+        .filter(|(key, version)| *key != 18 && served(*key, *version).is_none())
+        .map(|(key, version)| [&key.to_be_bytes()[..], &version.to_be_bytes(), &[0; 40]].concat());
+    let hubs = of_the_hub_alone().into_iter().flat_map(|request| {
+        let versions = request.api().valid_versions();
+        (versions.min..=versions.max).map(move |version| {
+            let frame = encode_request(version, 7, "test", &request).unwrap();
+            frame[4..].to_vec()
+        })
+    });
+    let before = open.world.calls();
+    let refused = futures_util::stream::iter(outside.chain(hubs))
+        .map(|frame| {
             let config = std::sync::Arc::clone(&config);
             async move {
                 let mut client = Client::connect(open.at, config).await.unwrap();
-                let frame = [&key.to_be_bytes()[..], &version.to_be_bytes(), &[0; 40]].concat();
                 client.send_frame(&frame).await;
                 client.ends().await;
             }
@@ -77,6 +140,40 @@ async fn p7_every_api_and_version_outside_the_table_is_refused() {
         .count()
         .await;
     assert!(refused > 1_900, "{refused}");
+    assert_eq!(open.world.calls(), before, "something reached the record store");
+    open.world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p7_what_is_announced_and_not_served_is_refused_in_words_and_recorded() {
+    let open = Open::new().await;
+    let mut register = open.client("register").await;
+    let before = open.world.calls();
+    for (key, versions, _) in ANNOUNCED_ALONE {
+        for version in versions {
+            // acks -1, a timeout, one topic with one partition and three bytes of records.
+            let body = [
+                &[0xff, 0xff, 0, 0, 1, 0, 0, 0, 0, 1, 0, 4][..],
+                b"shop",
+                &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3],
+            ];
+            let body = [&body.concat()[..], b"abc"].concat();
+            let head = [&key.to_be_bytes()[..], &version.to_be_bytes(), &7_i32.to_be_bytes(), &[0, 1, b't']]
+                .concat();
+            register.send_frame(&[&head[..], &body].concat()).await;
+            let answer = register.frame().await.unwrap();
+            // The correlation id, one topic of that name, one partition, partition 0, UNSUPPORTED_VERSION.
+            let expected =
+                [&[0, 0, 0, 7, 0, 0, 0, 1, 0, 4][..], b"shop", &[0, 0, 0, 1, 0, 0, 0, 0, 0, 35]].concat();
+            assert_eq!(answer[..expected.len()], expected, "version {version}");
+        }
+    }
+    assert_eq!(open.world.calls(), before, "something reached the record store");
+    while open.world.audit_entries("refused").await == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    // The connection goes on.
+    let _: m::MetadataResponse = register.ask(12, m::MetadataRequest::default()).await;
     open.world.close().await;
 }
 

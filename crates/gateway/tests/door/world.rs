@@ -3,6 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rcgen::{
@@ -13,7 +14,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use shuniu_archive::{AuditLog, AuditOptions};
-use shuniu_broker::Upstream as _;
+use shuniu_broker::{BoxFuture, Connection, Node, NodeId, Upstream, UpstreamError};
 use shuniu_engine::{Engine, EngineConfig};
 use shuniu_exchange::apply::{Context, DirectoryFile};
 use shuniu_exchange::{Exchange, KeyRing, KeyUnavailable, Parts, PolicyWatch, Settings};
@@ -23,6 +24,7 @@ use shuniu_store::{Change, Store};
 use shuniu_wire::batch::{Scratch, batches};
 use shuniu_wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use shuniu_wire::messages::{FetchRequest, FetchResponse, StrBytes, TopicName};
+use shuniu_wire::{Request, Response};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -57,6 +59,8 @@ pub(crate) struct World {
     pub(crate) tracker: TaskTracker,
     pub(crate) cancel: CancellationToken,
     engine: Arc<Engine>,
+    /// Requests of the exchange to its record store.
+    calls: Arc<AtomicUsize>,
     /// The engine ends after all others: the audit log's last entries go to it.
     engine_tracker: TaskTracker,
     folder: tempfile::TempDir,
@@ -102,8 +106,9 @@ impl World {
         let audit =
             AuditLog::start(upstream, audit, Arc::clone(&clock), &tracker, cancel.clone()).await.unwrap();
         let policy = PolicyWatch::start(store.clone(), clock, &tracker, cancel.clone()).await.unwrap();
+        let calls = Arc::new(AtomicUsize::new(0));
         let parts = Parts {
-            upstream: Arc::clone(&engine) as _,
+            upstream: Arc::new(Counted(Arc::clone(&engine) as _, Arc::clone(&calls))),
             store: store.clone(),
             policy,
             audit,
@@ -113,7 +118,8 @@ impl World {
         };
         let exchange = Exchange::start(parts, &tracker, &cancel);
         let authority = Authority::new();
-        let world = Self { exchange, store, authority, tracker, cancel, engine, engine_tracker, folder };
+        let world =
+            Self { exchange, store, authority, tracker, cancel, engine, calls, engine_tracker, folder };
         world.topics_made().await;
         world
     }
@@ -124,6 +130,11 @@ impl World {
         }
         // Until the hub has seen it: the first poll of the policy may have begun before.
         tokio::time::sleep(Duration::from_millis(600)).await;
+    }
+
+    /// How many requests have reached the record store.
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
     }
 
     /// How many entries of an action stand on the audit log's topic.
@@ -167,6 +178,29 @@ impl World {
             .await
             .expect("the engine ends");
         drop(self.folder);
+    }
+}
+
+/// A record store, or a connection to it, whose requests are counted.
+struct Counted<T: ?Sized>(Arc<T>, Arc<AtomicUsize>);
+
+impl Upstream for Counted<dyn Upstream> {
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<Node>, UpstreamError>> {
+        self.0.nodes()
+    }
+
+    fn connect(&self, node: NodeId) -> BoxFuture<'_, Result<Arc<dyn Connection>, UpstreamError>> {
+        Box::pin(async move {
+            let connection = self.0.connect(node).await?;
+            Ok(Arc::new(Counted(connection, Arc::clone(&self.1))) as Arc<dyn Connection>)
+        })
+    }
+}
+
+impl Connection for Counted<dyn Connection> {
+    fn call(&self, request: Request) -> BoxFuture<'static, Result<Response, UpstreamError>> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.call(request)
     }
 }
 

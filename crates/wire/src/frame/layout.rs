@@ -169,6 +169,31 @@ static PRODUCE: Layout = Layout {
     ],
 };
 
+/// Produce before version 3.
+pub(super) static OLD_PRODUCE: Layout = Layout {
+    name: "Produce",
+    flexible_from: ALL,
+    refused_tags: &[],
+    fields: &[
+        field("acks", 0, 2, I16),
+        field("timeout_ms", 0, 2, I32),
+        field(
+            "topic_data",
+            0,
+            2,
+            structs(&[
+                field("name", 0, 2, TEXT),
+                field(
+                    "partition_data",
+                    0,
+                    2,
+                    structs(&[field("index", 0, 2, I32), field("records", 0, 2, BYTES_OR_NULL)]),
+                ),
+            ]),
+        ),
+    ],
+};
+
 static FETCH: Layout = Layout {
     name: "Fetch",
     flexible_from: 12,

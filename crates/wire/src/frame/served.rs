@@ -11,18 +11,21 @@ pub struct Served {
     pub min: i16,
     /// The highest version.
     pub max: i16,
+    /// The lowest version that is announced: [`Self::min`], but for Produce.
+    pub announced_min: i16,
 }
 
 const fn row(api: ApiKey, min: i16, max: i16) -> Served {
-    Served { api, min, max }
+    Served { api, min, max, announced_min: min }
 }
 
 /// Everything that the door serves and announces. What is not here is refused.
 ///
-/// Fetch and Produce begin where record batches v2 are the only format. Produce must be announced from 3 on: librdkafka
-/// 2.0.2 never fetches otherwise.
+/// Fetch and Produce begin where record batches v2 are the only format. Produce is announced from 0 on, as Kafka 4 does
+/// it, though 0 to 2 are refused there as here (KIP-896): librdkafka 2.0.2 takes a broker that does not announce 0 for one
+/// that knows no gzip, snappy or lz4, and sends uncompressed.
 pub const SERVED: &[Served] = &[
-    row(ApiKey::Produce, 3, 12),
+    Served { announced_min: 0, ..row(ApiKey::Produce, 3, 12) },
     row(ApiKey::Fetch, 4, 17),
     row(ApiKey::ListOffsets, 1, 8),
     row(ApiKey::Metadata, 0, 12),
@@ -44,4 +47,9 @@ pub const SERVED: &[Served] = &[
 #[must_use]
 pub fn served(api_key: i16, version: i16) -> Option<&'static Served> {
     SERVED.iter().find(|row| row.api as i16 == api_key && (row.min..=row.max).contains(&version))
+}
+
+/// Whether a version is announced, and refused all the same.
+pub(super) fn announced_and_refused(api_key: i16, version: i16) -> bool {
+    SERVED.iter().any(|row| row.api as i16 == api_key && (row.announced_min..row.min).contains(&version))
 }

@@ -11,7 +11,7 @@ use super::{FrameError, framed};
 use crate::call::Request;
 
 const fn row(api: ApiKey, min: i16, max: i16) -> Served {
-    Served { api, min, max }
+    Served { api, min, max, announced_min: min }
 }
 
 /// The versions that the hub can speak, for Apache Kafka 3.9 and 4. A Fetch below 13 and a Produce below 13 name

@@ -356,8 +356,14 @@ fn api_versions_announces_exactly_the_table() {
         assert_eq!(response.error_code, 0);
         let announced: Vec<(i16, i16, i16)> =
             response.api_keys.iter().map(|key| (key.api_key, key.min_version, key.max_version)).collect();
-        let table: Vec<_> = SERVED.iter().map(|row| (row.api as i16, row.min, row.max)).collect();
+        let table: Vec<_> = SERVED.iter().map(|row| (row.api as i16, row.announced_min, row.max)).collect();
         assert_eq!(announced, table);
+        // What is announced is served, but for what librdkafka looks for in Produce.
+        let more = SERVED.iter().filter(|row| row.announced_min != row.min);
+        assert_eq!(
+            more.map(|row| (row.api, row.announced_min, row.min)).collect::<Vec<_>>(),
+            [(ApiKey::Produce, 0, 3)]
+        );
     }
     let too_new = RequestHeader { api_key: 18, api_version: 9, correlation_id: 77, client_id: None };
     let mut body = api_versions_response(&too_new).slice(8..);
