@@ -32,11 +32,14 @@ pub struct Context<'a> {
     pub now: Timestamp,
 }
 
+/// How often changes are tried while the hub makes topics: each one that it makes is a write to the directory.
+const ATTEMPTS_MAX: u32 = 20;
+
 /// What a file changes.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// The policy version that they were worked out from.
-    version: u64,
+    /// What they were worked out from.
+    facts: Facts,
     lines: Vec<String>,
     changes: Vec<Change>,
     drafts: Vec<DraftOf>,
@@ -66,6 +69,10 @@ impl Changes {
     /// Makes the changes and their audit entries, in one transaction, in the operator's name. Returns the new policy
     /// version.
     ///
+    /// A hub that runs writes to the directory too: it notes the topics that it makes. No change is worked out from
+    /// those, so changes are tried again behind such a write. Behind any other they are not: whoever looked at the
+    /// difference must see it anew.
+    ///
     /// # Errors
     /// When the database refuses, or the directory changed since they were worked out; nothing is changed then.
     pub async fn apply(&self, store: &Store, operator: &str) -> Result<u64, StoreError> {
@@ -89,7 +96,20 @@ impl Changes {
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        store.write_after(self.version, &self.changes, &drafts).await
+        let mut version = self.facts.version;
+        for _ in 1..ATTEMPTS_MAX {
+            match store.write_after(version, &self.changes, &drafts).await {
+                Err(StoreError::Changed) => {
+                    let now = store.facts().await?;
+                    if !now.same_but_for_topics(&self.facts) {
+                        return Err(StoreError::Changed);
+                    }
+                    version = now.version;
+                }
+                written => return written,
+            }
+        }
+        store.write_after(version, &self.changes, &drafts).await
     }
 
     fn note(&mut self, sign: char, target: String, detail: String, change: Change) {

@@ -7,9 +7,9 @@ use std::path::Path;
 use shuniu_exchange::apply::{Changes, Context, DirectoryFile, Problems};
 use shuniu_exchange::{KeyRing, KeyUnavailable};
 use shuniu_ledger::SubjectKey;
-use shuniu_model::{Codec, GrantState, Timestamp};
+use shuniu_model::{Codec, GrantId, GrantState, ResourceName, Timestamp, TopicId};
 use shuniu_policy::Snapshot;
-use shuniu_store::Store;
+use shuniu_store::{Change, Store, StoreError};
 
 struct Keys;
 
@@ -224,6 +224,39 @@ async fn what_was_worked_out_from_an_older_directory_is_not_applied() {
     changes(&longer, &store).await.unwrap().apply(&store, "li").await.unwrap();
     let error = late.apply(&store, "wang").await.unwrap_err();
     assert!(error.to_string().contains("look at the difference again"), "{error}");
+}
+
+#[tokio::test]
+async fn what_the_hub_itself_noted_meanwhile_hinders_no_change() {
+    let (_folder, store) = open().await;
+    changes(&directory(), &store).await.unwrap().apply(&store, "wang").await.unwrap();
+    let longer = directory().replacen("ends_at = \"2030-12-31\"", "ends_at = \"2031-12-31\"", 1);
+    let late = changes(&longer, &store).await.unwrap();
+    let population = ResourceName::parse("population").unwrap();
+    let made = Change::Topic { resource: population.clone(), id: TopicId([7; 16]) };
+    store.write(&[made], &["{}".to_owned()]).await.unwrap();
+    late.apply(&store, "wang").await.unwrap();
+    let facts = store.facts().await.unwrap();
+    let resource = facts.resources.iter().find(|it| it.name == population).unwrap();
+    assert_eq!(resource.topic_id, Some(TopicId([7; 16])), "what the hub noted stays");
+    assert!(changes(&longer, &store).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_a_person_changed_meanwhile_is_looked_at_before_anything_is_written() {
+    let (_folder, store) = open().await;
+    changes(&directory(), &store).await.unwrap().apply(&store, "wang").await.unwrap();
+    let longer = directory().replacen("ends_at = \"2030-12-31\"", "ends_at = \"2031-12-31\"", 1);
+    let late = changes(&longer, &store).await.unwrap();
+    // Of a grant that the late change does not touch, and beside the hub's own write.
+    let state =
+        Change::GrantState { id: GrantId::parse("bank-population").unwrap(), state: GrantState::Suspended };
+    let resource = ResourceName::parse("population").unwrap();
+    store.write(&[state, Change::Topic { resource, id: TopicId([7; 16]) }], &[]).await.unwrap();
+    let before = store.facts().await.unwrap();
+    let error = late.apply(&store, "wang").await.unwrap_err();
+    assert!(matches!(error, StoreError::Changed), "{error}");
+    assert_eq!(store.facts().await.unwrap(), before);
 }
 
 /// The directory with a second version of `population` that lacks an item which grants name, read at that time.

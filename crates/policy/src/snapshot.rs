@@ -25,7 +25,7 @@ pub struct ProjectedSchema {
 }
 
 /// What the directory holds, as it was loaded.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
     /// The policy version that these facts are of.
     pub version: u64,
@@ -41,6 +41,29 @@ pub struct Facts {
     pub revoked_certificates: Vec<String>,
     /// Every projected schema.
     pub projected: Vec<ProjectedSchema>,
+}
+
+impl Facts {
+    /// Whether these are the same facts but for what the hub itself notes when it makes a topic: the topic's id, and the
+    /// version that grows with it. The order in which they were loaded does not count.
+    #[must_use]
+    pub fn same_but_for_topics(&self, other: &Self) -> bool {
+        self.clone().without_topics() == other.clone().without_topics()
+    }
+
+    fn without_topics(mut self) -> Self {
+        self.version = 0;
+        self.organisations.sort_by_key(|it| it.uscc);
+        self.systems.sort_by(|one, other| one.id.cmp(&other.id));
+        for resource in &mut self.resources {
+            resource.topic_id = None;
+        }
+        self.resources.sort_by(|one, other| one.name.cmp(&other.name));
+        self.grants.sort_by(|one, other| one.id.cmp(&other.id));
+        self.revoked_certificates.sort();
+        self.projected.sort_by_key(|it| it.id);
+        self
+    }
 }
 
 /// Facts that contradict each other. The hub does not run on them.

@@ -80,7 +80,7 @@ impl Store {
     /// Makes the changes like [`Store::write`], if the policy version still is the one that they were worked out from.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] as well when the directory changed since; nothing is then done.
+    /// [`StoreError::Changed`] as well when the directory changed since; nothing is then done.
     pub async fn write_after(
         &self,
         version: u64,
@@ -124,9 +124,7 @@ async fn write_if(
         .map_err(StoreError::database(ATTEMPT))?;
     let version = u64::try_from(version).map_err(|error| StoreError::row("policy version", error))?;
     if expected.is_some_and(|expected| expected + 1 != version) {
-        return Err(StoreError::Conflict(
-            "the directory was changed by somebody else meanwhile: look at the difference again".to_owned(),
-        ));
+        return Err(StoreError::Changed);
     }
     for change in changes {
         apply(&mut write, change).await?;

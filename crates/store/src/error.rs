@@ -64,6 +64,12 @@ pub enum StoreError {
         /// In this program.
         known: i64,
     },
+    /// A write was worked out from a directory that is no longer the one that is there.
+    #[error(
+        "the directory was changed by somebody else meanwhile, and nothing was written: look at the difference again \
+         (`shuniu directory apply --dry-run`)"
+    )]
+    Changed,
     /// A write names something that is not there, or contradicts what is.
     #[error("{0}")]
     Conflict(String),

@@ -26,7 +26,7 @@ pub(super) fn changes(file: &DirectoryFile, context: &Context<'_>) -> Result<Cha
         organisations: context.facts.organisations.iter().map(|it| (it.uscc, it.clone())).collect(),
         systems: context.facts.systems.iter().map(|it| (it.id.clone(), it.clone())).collect(),
         resources: BTreeMap::new(),
-        changes: Changes { version: context.facts.version, ..Changes::default() },
+        changes: Changes { facts: context.facts.clone(), ..Changes::default() },
         problems: Problems::default(),
     };
     organisations(file, &mut draft);
