@@ -71,7 +71,9 @@ impl Hub {
         Self::prepare_on(folder, None)
     }
 
-    fn prepare_on(folder: TempDir, kafka: Option<&Kafka>) -> Self {
+    /// As [`Hub::prepare`], with an Apache Kafka cluster as its record store if there is one.
+    #[must_use]
+    pub fn prepare_on(folder: TempDir, kafka: Option<&Kafka>) -> Self {
         let brokers = kafka.map_or(1, |kafka| kafka.ids().count());
         let hub = Self { folder, kafka: free_ports(brokers), http: free_port(), process: None };
         hub.run(&["ca", "init"]);

@@ -238,7 +238,7 @@ impl Kafka {
             ("ssl.keystore.location", format!("{folder}/broker.pem")),
             ("ssl.truststore.type", "PEM".to_owned()),
             ("ssl.truststore.location", format!("{folder}/authority.pem")),
-            ("log.dirs", format!("{folder}/data-{id}")),
+            ("log.dirs", self.partitions(id).display().to_string()),
             ("auto.create.topics.enable", "false".to_owned()),
             ("offsets.topic.num.partitions", "5".to_owned()),
             ("offsets.topic.replication.factor", replicas.to_string()),
@@ -315,6 +315,12 @@ impl Kafka {
                 std::thread::sleep(Duration::from_millis(50));
             }
         }
+    }
+
+    /// Where a broker keeps its partitions.
+    #[must_use]
+    pub fn partitions(&self, id: usize) -> PathBuf {
+        self.folder.join(format!("data-{id}"))
     }
 
     fn log_path(&self, id: usize) -> PathBuf {

@@ -121,6 +121,8 @@ pub(crate) fn fetch_request(mut request: OffsetFetchRequest) -> OffsetFetchReque
         });
         let group_id = std::mem::take(&mut request.group_id);
         request.groups = vec![OffsetFetchRequestGroup::default().with_group_id(group_id).with_topics(topics)];
+        // Empty, and not null: null would ask for all topics, which the later form can say of a group alone.
+        request.topics = Some(Vec::new());
     }
     request
 }
@@ -217,6 +219,28 @@ mod tests {
         let mut denied = stored();
         conceal(None, &mut denied);
         assert_eq!((denied.committed_offset, denied.error_code), (-1, DENIED));
+    }
+
+    #[test]
+    fn the_old_form_of_an_offset_fetch_is_asked_of_a_broker_in_the_new() {
+        use shuniu_wire::messages::GroupId;
+        use shuniu_wire::messages::offset_fetch_request::OffsetFetchRequestTopic;
+        use shuniu_wire::{ApiKey, Request, SPOKEN, encode_request};
+        let name = TopicName(StrBytes::from_static_str("population"));
+        let one = OffsetFetchRequestTopic::default().with_name(name.clone()).with_partition_indexes(vec![3]);
+        let spoken = SPOKEN.iter().find(|row| row.api == ApiKey::OffsetFetch).unwrap();
+        for (old, all) in [(Some(vec![one]), false), (None, true)] {
+            let old = OffsetFetchRequest::default()
+                .with_group_id(GroupId(StrBytes::from_static_str("g")))
+                .with_topics(old);
+            let new = fetch_request(old);
+            let asked = new.groups[0].topics.as_ref();
+            assert_eq!(asked.is_none(), all);
+            assert!(asked.is_none_or(|topics| topics[0].name == name && topics[0].partition_indexes == [3]));
+            for version in spoken.min..=spoken.max {
+                encode_request(version, 1, "hub", &Request::OffsetFetch(new.clone())).unwrap();
+            }
+        }
     }
 
     #[test]

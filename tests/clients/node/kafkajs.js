@@ -1,6 +1,8 @@
-// The program of tests/clients/README.md for kafkajs.
+// The program of tests/clients/README.md for kafkajs, with its own Avro serialiser on the hub's registry.
 'use strict';
 const fs = require('fs');
+const https = require('https');
+const { SchemaRegistry } = require('@kafkajs/confluent-schema-registry');
 const { Kafka, CompressionTypes, CompressionCodecs, logLevel } = require('kafkajs');
 const { parse, say, sayError, die, records, frame, sayRecord, stopped } = require('./shared');
 
@@ -12,10 +14,16 @@ if (process.env.KAFKAJS_PLUGINS) {
 const compressions = { none: CompressionTypes.None, gzip: CompressionTypes.GZIP, snappy: CompressionTypes.Snappy, lz4: CompressionTypes.LZ4 };
 
 const a = parse('kafkajs');
+const ssl = { ca: [fs.readFileSync(a.ca)], cert: fs.readFileSync(a.cert), key: fs.readFileSync(a.key) };
+const registry = new SchemaRegistry({ host: a.registry, agent: new https.Agent(ssl) });
+a.serde = {
+  frame: async (row) => registry.encode(await registry.getLatestSchemaId(`${a.topic}-value`), row),
+  row: (value) => registry.decode(value),
+};
 const kafka = new Kafka({
   clientId: a['client-id'] || 'kafkajs',
   brokers: [a.bootstrap],
-  ssl: { ca: [fs.readFileSync(a.ca)], cert: fs.readFileSync(a.cert), key: fs.readFileSync(a.key) },
+  ssl,
   retry: { retries: 3 },
   logLevel: process.env.CLIENT_DEBUG ? logLevel.DEBUG : logLevel.ERROR,
   // Standard output is for the lines of the contract.

@@ -1,5 +1,5 @@
-// What the programs of both Node clients have in common: arguments, the schema registry, Avro framed by hand, and the
-// lines that they print. See tests/clients/README.md.
+// What the programs of both Node clients have in common: arguments, the schema registry, Avro framed by hand for the
+// client that has no serialiser, and the lines that they print. See tests/clients/README.md.
 'use strict';
 const fs = require('fs');
 const https = require('https');
@@ -50,6 +50,7 @@ function get(a, path) {
 // Byte 0, schema id, Avro. No row is no value.
 async function frame(a, row) {
   if (row === null) return null;
+  if (a.serde) return a.serde.frame(row);
   const latest = await get(a, `/subjects/${a.topic}-value/versions/latest`);
   const head = Buffer.alloc(5);
   head.writeUInt32BE(latest.id, 1);
@@ -58,7 +59,8 @@ async function frame(a, row) {
 
 async function sayRecord(a, partition, offset, key, value) {
   let row = null;
-  if (value !== null && value !== undefined) {
+  if (value !== null && value !== undefined && a.serde) row = await a.serde.row(value);
+  else if (value !== null && value !== undefined) {
     const id = value.readUInt32BE(1);
     if (!a.schemas.has(id)) {
       a.schemas.set(id, get(a, `/schemas/ids/${id}`).then((it) => avro.Type.forSchema(JSON.parse(it.schema))));

@@ -1,9 +1,9 @@
-//! Unchanged clients at the Kafka door: every scenario with every client, one test each, named
-//! `CLIENT::SCENARIO`. What a client cannot do is written in `clients.rs`, and the table in docs/CLIENTS.md is this
-//! matrix: a test holds them equal.
+//! Unchanged clients at the Kafka door: every scenario with every client over every record store, one test each, named
+//! `STORE::CLIENT::SCENARIO`. What a client cannot do is written in `clients.rs`, and the table in docs/CLIENTS.md is
+//! this matrix: a test holds them equal.
 //!
-//! The clients that are quick to install are tested always. The others are ignored unless they are asked for
-//! (`make test-clients`).
+//! The clients that are quick to install are tested always, over the hub's own engine. The others, and all over Apache
+//! Kafka, are ignored unless they are asked for (`make test-clients`).
 
 #![expect(
     clippy::unwrap_used,
@@ -26,14 +26,14 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use crate::clients::CLIENTS;
+use crate::clients::{CLIENTS, Client};
 use crate::program::Program;
 use crate::scenarios::SCENARIOS;
-use crate::world::World;
+use crate::world::{Store, World};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let world = Arc::new(World::default());
+    let worlds = Store::ALL.map(|store| Arc::new(World::new(store)));
     let mut trials = vec![Trial::test("the_page_on_clients_says_what_these_tests_hold", || {
         caught(table::the_page_says_it)
     })];
@@ -44,21 +44,30 @@ fn main() -> ExitCode {
             })
             .with_ignored_flag(!client.quick),
         );
-        for scenario in SCENARIOS.iter().filter(|scenario| client.applies(scenario.name)) {
-            let world = Arc::clone(&world);
-            let trial = Trial::test(format!("{}::{}", client.name, scenario.name), move || {
-                caught(|| (scenario.run)(&world, client))
-            });
-            trials.push(trial.with_ignored_flag(!client.quick));
-        }
+    }
+    for world in &worlds {
+        trials.extend(CLIENTS.iter().flat_map(|client| matrix(world, client)));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     if conclusion.has_failed() {
-        world.show_logs();
+        worlds.iter().for_each(|world| world.show_logs());
     }
-    // The hubs end with the world: no test holds it any more.
-    drop(world);
+    // The hubs end with their worlds: no test holds them any more.
+    drop(worlds);
     conclusion.exit_code()
+}
+
+/// The scenarios of a client over a record store.
+fn matrix(world: &Arc<World>, client: &'static Client) -> impl Iterator<Item = Trial> {
+    let store = world.store();
+    let always = client.quick && store == Store::Engine;
+    SCENARIOS.iter().filter(move |it| it.stores.contains(&store) && client.applies(it.name)).map(
+        move |scenario| {
+            let world = Arc::clone(world);
+            let name = format!("{}::{}::{}", store.name(), client.name, scenario.name);
+            Trial::test(name, move || caught(|| (scenario.run)(&world, client))).with_ignored_flag(!always)
+        },
+    )
 }
 
 /// A panic is a failed test whose message is printed with it.

@@ -7,7 +7,7 @@ use shuniu_tests::citizen;
 
 use crate::clients::Client;
 use crate::program::{Arrived, Program};
-use crate::world::{PUBLISHER, READER, Sparse, WITHIN, World, file, now, record, start, topic};
+use crate::world::{PUBLISHER, READER, Sparse, Store, WITHIN, World, file, now, record, start, topic};
 
 /// One rule, held with one client.
 pub(crate) struct Scenario {
@@ -15,6 +15,8 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     /// The rule in the table of docs/CLIENTS.md.
     pub(crate) title: &'static str,
+    /// The record stores over which it is held.
+    pub(crate) stores: &'static [Store],
     pub(crate) run: fn(&World, &'static Client),
 }
 
@@ -22,32 +24,47 @@ pub(crate) const SCENARIOS: [Scenario; 9] = [
     Scenario {
         name: "a_row_arrives_as_its_view_and_so_does_its_deletion",
         title: "publish, consume, delete",
+        stores: &Store::ALL,
         run: rows,
     },
-    Scenario { name: "every_codec_is_taken_in", title: "codecs", run: codecs },
+    Scenario { name: "every_codec_is_taken_in", title: "codecs", stores: &Store::ALL, run: codecs },
     Scenario {
         name: "two_members_share_a_topic_and_the_next_goes_on_where_they_ended",
         title: "group of two, commit, resume",
+        stores: &Store::ALL,
         run: group,
     },
-    Scenario { name: "reading_begins_at_a_time", title: "seek by time", run: times },
+    Scenario { name: "reading_begins_at_a_time", title: "seek by time", stores: &Store::ALL, run: times },
     Scenario {
         name: "a_sparse_view_does_not_stall_committed",
         title: "1 in 100,000, read_committed",
+        stores: &Store::ALL,
         run: sparse_committed,
     },
     Scenario {
         name: "a_sparse_view_does_not_stall_uncommitted",
         title: "1 in 100,000, read_uncommitted",
+        stores: &Store::ALL,
         run: sparse_uncommitted,
     },
     Scenario {
         name: "a_revoked_grant_ends_the_stream_and_is_told",
         title: "revoked meanwhile",
+        stores: &Store::ALL,
         run: revoked,
     },
-    Scenario { name: "a_refused_topic_is_told", title: "refused topic", run: refused_topic },
-    Scenario { name: "a_refused_record_is_told", title: "refused record", run: refused_record },
+    Scenario {
+        name: "a_refused_topic_is_told",
+        title: "refused topic",
+        stores: &Store::ALL,
+        run: refused_topic,
+    },
+    Scenario {
+        name: "a_refused_record_is_told",
+        title: "refused record",
+        stores: &Store::ALL,
+        run: refused_record,
+    },
 ];
 
 fn event<'a>(lines: &'a [Value], event: &str) -> Vec<&'a Value> {
@@ -101,8 +118,13 @@ fn codecs(world: &World, client: &'static Client) {
 }
 
 fn group(world: &World, client: &'static Client) {
-    let topic = topic(client, "group");
-    let member = || world.run(client, READER, "group", &topic, &["--group", "matrix"]);
+    group_of_two(world, client, "group", "classic");
+}
+
+fn group_of_two(world: &World, client: &'static Client, name: &str, protocol: &str) {
+    let topic = topic(client, name);
+    let more = ["--group", "matrix", "--protocol", protocol];
+    let member = || world.run(client, READER, "group", &topic, &more);
     let first_keys = world.fill(&topic, 0..20, None);
     let mut first = member();
     first.records(20);
@@ -168,7 +190,7 @@ fn sparse(world: &World, client: &'static Client, isolation: &str) {
     let sparse = world.sparse();
     let id = format!("{}-{isolation}", client.name);
     let more = ["--isolation", isolation, "--client-id", &id];
-    let mut reader = start(&sparse.hub, client, READER, "read", "sparse", &more);
+    let mut reader = start(sparse.hub(), client, READER, "read", "sparse", &more);
     let found = reader.record(&Sparse::found());
     assert_eq!(found.row["name"], "张*");
     // Whoever gets this one has come to the end of the log, and to the end behind it with the next.
@@ -189,11 +211,18 @@ fn revoked(world: &World, client: &'static Client) {
     world.fill(&topic, 0..1, None);
     let mut reader = reader(world, client, &topic, &[]);
     reader.record(&citizen(0));
+    let stream = world.stream(&topic, 1);
+    reader.records(20);
     world.revoke(&topic);
-    let late = world.fill(&topic, 1..20, None);
+    let before = stream.sent();
     reader.wait("that it may not read any more", |line| line["event"] == "error" && unauthorised(line));
+    while stream.sent() < before + 20 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let sent = stream.end();
     reader.take();
     let arrived = keys(&reader.arrived());
+    let late = sent.get(before..).unwrap_or_default();
     assert!(late.iter().all(|key| !arrived.contains(key)), "{arrived:?}");
 }
 

@@ -4,13 +4,17 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::sync::{Mutex, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
-use shuniu_tests::{Hub, citizen, person, repository};
+use shuniu_tests::{Hub, Kafka, citizen, person, repository};
 use tempfile::NamedTempFile;
 
 use crate::clients::{CLIENTS, Client};
@@ -31,21 +35,69 @@ const MATCH: u32 = 61_803;
 /// Topics that each client has for itself.
 const OWN: [&str; 6] = ["rows", "codecs", "group", "times", "revoked", "refused"];
 
-#[derive(Default)]
+/// Where the hubs of a world keep their records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Store {
+    /// The hub's own engine.
+    Engine,
+    /// An Apache Kafka broker that the tests start.
+    Kafka,
+}
+
+impl Store {
+    pub(crate) const ALL: [Self; 2] = [Self::Engine, Self::Kafka];
+
+    /// As its test names begin.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Engine => "engine",
+            Self::Kafka => "kafka",
+        }
+    }
+}
+
 pub(crate) struct World {
-    hub: OnceLock<Hub>,
+    store: Store,
+    place: OnceLock<Place>,
     sparse: OnceLock<Sparse>,
     /// Grants that were revoked.
     revoked: Mutex<BTreeSet<String>>,
 }
 
+/// A hub, and its broker if it has one. The hub ends first.
+pub(crate) struct Place {
+    hub: Hub,
+    kafka: Option<Kafka>,
+}
+
 /// A hub behind a tap, with one topic.
 pub(crate) struct Sparse {
-    pub(crate) hub: Hub,
+    place: Place,
     pub(crate) tap: Tap,
     producer: BaseProducer,
     schema: u32,
     next: Mutex<u32>,
+}
+
+/// A topic that is being published to.
+pub(crate) struct Stream {
+    end: Arc<AtomicBool>,
+    keys: Arc<Mutex<Vec<String>>>,
+    thread: JoinHandle<()>,
+}
+
+impl Stream {
+    /// How many records have been sent so far, at most.
+    pub(crate) fn sent(&self) -> usize {
+        self.keys.lock().unwrap().len()
+    }
+
+    /// Ends it; the keys in the order in which they were sent.
+    pub(crate) fn end(self) -> Vec<String> {
+        self.end.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
+        std::mem::take(&mut self.keys.lock().unwrap())
+    }
 }
 
 /// The topic of a client.
@@ -53,25 +105,59 @@ pub(crate) fn topic(client: &Client, name: &str) -> String {
     format!("{}-{name}", client.name)
 }
 
+fn own_topics() -> Vec<String> {
+    CLIENTS.iter().flat_map(|client| OWN.map(|name| topic(client, name))).collect()
+}
+
 /// Milliseconds since 1970.
 pub(crate) fn now() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
+impl Place {
+    fn prepare(store: Store) -> Self {
+        let kafka = (store == Store::Kafka).then(|| Kafka::start(1));
+        let hub = Hub::prepare_on(tempfile::tempdir().unwrap(), kafka.as_ref());
+        Self { hub, kafka }
+    }
+
+    /// Where the record store keeps a partition's segments.
+    fn segments(&self, topic: &str, partition: u32) -> PathBuf {
+        let name = format!("{topic}-{partition}");
+        match &self.kafka {
+            Some(kafka) => kafka.partitions(1).join(name),
+            None => self.hub.folder().join("records/topics").join(name),
+        }
+    }
+}
+
 impl World {
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store, place: OnceLock::new(), sparse: OnceLock::new(), revoked: Mutex::default() }
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        self.store
+    }
+
+    fn place(&self) -> &Place {
+        self.place.get_or_init(|| {
+            let mut place = Place::prepare(self.store);
+            place.hub.apply(&directory(&BTreeSet::new()));
+            place.hub.restart();
+            wait_for_topics(&place.hub, &own_topics());
+            place
+        })
+    }
+
     /// The hub with a topic for each client and scenario.
     pub(crate) fn hub(&self) -> &Hub {
-        self.hub.get_or_init(|| {
-            let mut hub = Hub::prepare(tempfile::tempdir().unwrap());
-            hub.apply(&directory(&BTreeSet::new()));
-            hub.restart();
-            hub
-        })
+        &self.place().hub
     }
 
     /// The hub with the topic `sparse`, filled.
     pub(crate) fn sparse(&self) -> &Sparse {
-        self.sparse.get_or_init(Sparse::start)
+        self.sparse.get_or_init(|| Sparse::start(self.store))
     }
 
     /// Starts a client's program as a system on a topic of the hub.
@@ -112,6 +198,25 @@ impl World {
         keys
     }
 
+    /// Publishes people one after the other, from a number on, until told to end.
+    pub(crate) fn stream(&self, topic: &str, from: u32) -> Stream {
+        let (producer, schema) = (producer(self.hub()), self.hub().schema_id(PUBLISHER, topic));
+        let (end, keys) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let (ended, sent, topic) = (Arc::clone(&end), Arc::clone(&keys), topic.to_owned());
+        let thread = std::thread::spawn(move || {
+            for key in (from..).map(citizen) {
+                if ended.load(Ordering::Relaxed) {
+                    break;
+                }
+                sent.lock().unwrap().push(key.clone());
+                send(&producer, &topic, &key, &person(schema, &key, "张三", WITHIN), None);
+                producer.poll(Duration::from_millis(20));
+            }
+            producer.flush(Duration::from_secs(60)).unwrap();
+        });
+        Stream { end, keys, thread }
+    }
+
     /// Revokes the reader's grant of a topic, and waits until the hub must have heard of it.
     pub(crate) fn revoke(&self, topic: &str) {
         let mut revoked = self.revoked.lock().unwrap();
@@ -124,10 +229,9 @@ impl World {
     /// The codecs of the batches that the record store holds of a topic.
     pub(crate) fn stored_codecs(&self, topic: &str) -> BTreeSet<String> {
         const NAMES: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
-        let topics = self.hub().folder().join("records/topics");
         let mut found = BTreeSet::new();
         for partition in 0..2 {
-            for file in std::fs::read_dir(topics.join(format!("{topic}-{partition}"))).unwrap() {
+            for file in std::fs::read_dir(self.place().segments(topic, partition)).unwrap() {
                 let path = file.unwrap().path();
                 if path.extension().is_none_or(|it| it != "log") {
                     continue;
@@ -148,22 +252,26 @@ impl World {
     /// Prints what the hubs logged.
     #[expect(clippy::print_stderr, reason = "for whoever reads why a test failed")]
     pub(crate) fn show_logs(&self) {
-        for hub in self.hub.get().into_iter().chain(self.sparse.get().map(|it| &it.hub)) {
-            eprintln!("--- the hub's log ---\n{}", hub.log());
+        for place in self.place.get().into_iter().chain(self.sparse.get().map(|it| &it.place)) {
+            eprintln!("--- the hub's log, on {} ---\n{}", self.store.name(), place.hub.log());
+            if let Some(kafka) = &place.kafka {
+                eprintln!("--- its broker's log ---\n{}", kafka.log(1));
+            }
         }
     }
 }
 
 impl Sparse {
-    fn start() -> Self {
-        let mut hub = Hub::prepare(tempfile::tempdir().unwrap());
+    fn start(store: Store) -> Self {
+        let mut place = Place::prepare(store);
+        let hub = &mut place.hub;
         let mut directory = std::fs::read_to_string(repository().join("config/directory.toml")).unwrap();
         resource(&mut directory, "sparse", true);
         // gzip is the codec that every client has.
         let filter = format!("codec = \"gzip\"\nfilter = \"live_division == '{WITHIN}'\"");
         grant(&mut directory, "sparse", &filter);
         hub.apply(&directory);
-        let tap = Tap::start(&hub, &[PUBLISHER, READER]);
+        let tap = Tap::start(hub, &[PUBLISHER, READER]);
         // Clients are told that the broker is where the tap is.
         let config = hub.folder().join("hub.toml");
         let text = std::fs::read_to_string(&config).unwrap();
@@ -171,14 +279,19 @@ impl Sparse {
         assert!(text.contains(&own));
         std::fs::write(&config, text.replace(&own, &format!("port = {}\n", tap.port()))).unwrap();
         hub.restart();
-        let producer = producer(&hub);
+        wait_for_topics(hub, &["sparse".to_owned()]);
+        let producer = producer(hub);
         let schema = hub.schema_id(PUBLISHER, "sparse");
-        let sparse = Self { hub, tap, producer, schema, next: Mutex::new(SPARSE) };
+        let sparse = Self { place, tap, producer, schema, next: Mutex::new(SPARSE) };
         for n in 0..SPARSE {
             sparse.send(n, if n == MATCH { WITHIN } else { OUTSIDE });
         }
         sparse.producer.flush(Duration::from_secs(120)).unwrap();
         sparse
+    }
+
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.place.hub
     }
 
     fn send(&self, n: u32, division: &str) {
@@ -202,6 +315,22 @@ impl Sparse {
         *next += 41;
         self.producer.flush(Duration::from_secs(60)).unwrap();
         citizen(n)
+    }
+}
+
+/// Waits until the reader finds these topics: the hub makes them after it has begun to serve.
+fn wait_for_topics(hub: &Hub, topics: &[String]) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let consumer: BaseConsumer = hub.client(READER).create().unwrap();
+    let made = || {
+        let metadata = consumer.fetch_metadata(None, Duration::from_secs(5)).unwrap();
+        let names = metadata.topics().iter().filter(|it| !it.partitions().is_empty()).map(|it| it.name());
+        let names: BTreeSet<String> = names.map(str::to_owned).collect();
+        topics.iter().all(|topic| names.contains(topic))
+    };
+    while !made() {
+        assert!(Instant::now() < deadline, "the hub does not make its topics: {}", hub.log());
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 

@@ -1,4 +1,4 @@
-// The program of tests/clients/README.md for franz-go.
+// The program of tests/clients/README.md for franz-go, with its own serialiser on the hub's registry.
 package main
 
 import (
@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/hamba/avro/v2"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr"
 
 	"shuniu/clients/shared"
 )
@@ -101,8 +103,64 @@ func group(a *shared.Arguments) {
 
 type ctx = context.Context
 
+// serde is franz-go's registry client and serialiser, with hamba/avro for the bytes, as its manual shows.
+type serde struct {
+	topic    string
+	registry *sr.Client
+	known    *sr.Serde
+}
+
+func newSerde(a *shared.Arguments) *serde {
+	registry, err := sr.NewClient(sr.URLs(a.Registry), sr.DialTLSConfig(a.TLS.Clone()))
+	if err != nil {
+		shared.Die(err)
+	}
+	return &serde{topic: a.Topic, registry: registry, known: sr.NewSerde()}
+}
+
+func (s *serde) learn(id int, text string) error {
+	schema, err := avro.Parse(text)
+	if err != nil {
+		return err
+	}
+	s.known.Register(id, map[string]any{},
+		sr.EncodeFn(func(row any) ([]byte, error) { return avro.Marshal(schema, row) }),
+		sr.DecodeFn(func(bytes []byte, row any) error { return avro.Unmarshal(schema, bytes, row) }))
+	return nil
+}
+
+func (s *serde) Frame(row map[string]any) ([]byte, error) {
+	latest, err := s.registry.SchemaByVersion(context.Background(), s.topic+"-value", -1)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.learn(latest.ID, latest.Schema.Schema); err != nil {
+		return nil, err
+	}
+	return s.known.Encode(row)
+}
+
+func (s *serde) Row(value []byte) (any, error) {
+	id, _, err := s.known.DecodeID(value)
+	if err != nil {
+		return nil, err
+	}
+	if !s.known.IsRegistered(id) {
+		schema, err := s.registry.SchemaByID(context.Background(), id)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.learn(id, schema.Schema); err != nil {
+			return nil, err
+		}
+	}
+	row := map[string]any{}
+	return row, s.known.Decode(value, &row)
+}
+
 func main() {
 	a := shared.Parse("franz-go", "github.com/twmb/franz-go")
+	a.Serde = newSerde(a)
 	switch a.Command {
 	case "publish":
 		publish(a)
