@@ -21,6 +21,7 @@ pub struct Hub {
     /// The ports of the virtual brokers.
     kafka: Vec<u16>,
     http: u16,
+    health: u16,
     process: Option<Child>,
 }
 
@@ -75,7 +76,13 @@ impl Hub {
     #[must_use]
     pub fn prepare_on(folder: TempDir, kafka: Option<&Kafka>) -> Self {
         let brokers = kafka.map_or(1, |kafka| kafka.ids().count());
-        let hub = Self { folder, kafka: free_ports(brokers), http: free_port(), process: None };
+        let hub = Self {
+            folder,
+            kafka: free_ports(brokers),
+            http: free_port(),
+            health: free_port(),
+            process: None,
+        };
         hub.run(&["ca", "init"]);
         hub.run(&["ca", "issue-hub", "--name", "localhost", "--ip", "127.0.0.1"]);
         for system in SYSTEMS {
@@ -92,7 +99,7 @@ impl Hub {
              [api]\nlisten = \"127.0.0.1:{}\"\nhealth_listen = \"127.0.0.1:{}\"\n",
             hub.folder().display(),
             hub.http,
-            free_port(),
+            hub.health,
         );
         std::fs::write(hub.folder().join("hub.toml"), config).unwrap();
         hub
@@ -141,6 +148,15 @@ impl Hub {
     #[must_use]
     pub fn registry(&self) -> String {
         format!("https://localhost:{}/registry", self.http)
+    }
+
+    /// What the health listener answers; empty when there is no answer.
+    #[must_use]
+    pub fn health(&self, path: &str) -> String {
+        let address = format!("http://127.0.0.1:{}{path}", self.health);
+        let output =
+            Command::new("curl").args(["--silent", "--max-time", "5", address.as_str()]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// Runs a subcommand on the data folder, which must succeed; gives its output.

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::health::{self, Notes};
-use crate::{problem, registry};
+use crate::{meter, problem, registry};
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const HEADERS_BYTES_MAX: usize = 16 << 10;
@@ -75,13 +75,15 @@ impl Door {
         let door = Arc::new(self);
         while let Some((stream, source)) = accept(&listener, &cancel).await {
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                meter::connection("too-many");
                 tracing::warn!(%source, "an HTTP connection is refused: as many as allowed are open");
                 continue;
             };
             let (door, router, held, cancel) =
                 (Arc::clone(&door), router.clone(), held.clone(), cancel.clone());
             tracker.spawn(async move {
-                if let Err(reason) = door.admit(stream, source, router, &held, &cancel).await {
+                if let Err((outcome, reason)) = door.admit(stream, source, router, &held, &cancel).await {
+                    meter::connection(outcome);
                     tracing::info!(%source, "an HTTP connection is refused: {reason}");
                 }
                 drop(place);
@@ -96,7 +98,7 @@ impl Door {
         router: Router,
         held: &Held,
         cancel: &CancellationToken,
-    ) -> Result<(), String> {
+    ) -> Result<(), (&'static str, String)> {
         let acceptor = TlsAcceptor::from(Arc::clone(&self.tls));
         let stream = tokio::select! {
             // Nobody is known yet: nothing is lost.
@@ -104,19 +106,24 @@ impl Door {
             handshake = tokio::time::timeout(self.options.handshake_max, acceptor.accept(stream)) => handshake,
         };
         let stream = stream
-            .map_err(|_| "its TLS handshake took too long".to_owned())?
-            .map_err(|error| format!("TLS: {error}"))?;
+            .map_err(|_| ("handshake-failed", "its TLS handshake took too long".to_owned()))?
+            .map_err(|error| ("handshake-failed", format!("TLS: {error}")))?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let certificate = certificate.ok_or_else(|| "it showed no certificate".to_owned())?;
-        let caller = Caller::of_certificate(certificate, source).map_err(|error| error.to_string())?;
+        let certificate =
+            certificate.ok_or_else(|| ("handshake-failed", "it showed no certificate".to_owned()))?;
+        let caller = Caller::of_certificate(certificate, source)
+            .map_err(|error| ("not-a-system", error.to_string()))?;
         let _place = held
             .take(&caller.system, self.options.connections_per_system_max)
-            .ok_or_else(|| format!("system {} has as many as allowed", caller.system))?;
+            .ok_or_else(|| ("system-too-many", format!("system {} has as many as allowed", caller.system)))?;
+        meter::connection("served");
+        let _open = meter::Open::new();
         let router = router.layer(axum::Extension(caller.clone()));
         tokio::select! {
             biased;
             withdrawn = self.exchange.withdrawn(&caller) => {
                 tracing::info!(system = %caller.system, %source, code = withdrawn.code, "an HTTP connection is cut");
+                self.exchange.note_cut(&withdrawn);
             }
             () = serve_connection(stream, router, self.options.connection_max, cancel) => {}
         }
@@ -165,25 +172,33 @@ impl Drop for Place {
     }
 }
 
-/// Serves `/health/live` and `/health/ready` without TLS, for the machine's own supervisor. Bind it to loopback.
-pub async fn serve_health(
-    listener: TcpListener,
-    exchange: Arc<Exchange>,
-    notes: Notes,
-    tracker: TaskTracker,
-    cancel: CancellationToken,
-) {
-    const CONNECTIONS_MAX: usize = 32;
-    const CONNECTION_MAX: Duration = Duration::from_secs(30);
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let router = health::router(exchange, notes);
-    while let Some((stream, _)) = accept(&listener, &cancel).await {
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let (router, cancel) = (router.clone(), cancel.clone());
-        tracker.spawn(async move {
-            serve_connection(stream, router, CONNECTION_MAX, &cancel).await;
-            drop(place);
-        });
+/// What is asked by the machine's own supervisor, without TLS.
+pub struct Health {
+    /// The use cases.
+    pub exchange: Arc<Exchange>,
+    /// What is told beside `ready`.
+    pub notes: Notes,
+    /// Fires when the hub is about to close: it is not ready from then on, though it still serves.
+    pub closing: CancellationToken,
+    /// What else is answered there.
+    pub routes: Router,
+}
+
+impl Health {
+    /// Serves `/health/live`, `/health/ready` and `routes` until cancelled. Bind it to loopback.
+    pub async fn serve(self, listener: TcpListener, tracker: TaskTracker, cancel: CancellationToken) {
+        const CONNECTIONS_MAX: usize = 32;
+        const CONNECTION_MAX: Duration = Duration::from_secs(30);
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let router = health::router(self.exchange, self.notes, self.closing).merge(self.routes);
+        while let Some((stream, _)) = accept(&listener, &cancel).await {
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+            let (router, cancel) = (router.clone(), cancel.clone());
+            tracker.spawn(async move {
+                serve_connection(stream, router, CONNECTION_MAX, &cancel).await;
+                drop(place);
+            });
+        }
     }
 }
 
@@ -192,6 +207,7 @@ fn router(exchange: Arc<Exchange>, body_bytes_max: usize) -> Router {
         .nest("/registry", registry::router(Arc::clone(&exchange)))
         .fallback(problem::not_found)
         .layer(DefaultBodyLimit::max(body_bytes_max))
+        .layer(axum::middleware::from_fn(meter::request))
 }
 
 async fn accept(listener: &TcpListener, cancel: &CancellationToken) -> Option<(TcpStream, SocketAddr)> {

@@ -4,8 +4,9 @@
 
 mod door;
 mod health;
+mod meter;
 mod problem;
 mod registry;
 
-pub use door::{Door, Options, serve_health};
+pub use door::{Door, Health, Options};
 pub use health::Notes;

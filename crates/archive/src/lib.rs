@@ -7,6 +7,7 @@ mod bounded;
 mod checkpoints;
 mod folder;
 mod log;
+mod meter;
 mod objects;
 mod outbox;
 mod partition;

@@ -8,9 +8,11 @@ use shuniu_broker::Upstream;
 use shuniu_ledger::{BootId, Draft, EntryId, Suite};
 use shuniu_model::Clock;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::meter;
 use crate::partition::PartitionError;
 use crate::refusals::{self, Noted};
 use crate::writer::{self, Job};
@@ -162,10 +164,10 @@ impl AuditLog {
             }
             receipts.await.map_err(|_| unavailable("the hub is shutting down"))?
         };
-        match tokio::time::timeout(self.append_max, appended).await {
-            Ok(receipts) => receipts,
-            Err(_) => Err(unavailable("the entry was not durable in time")),
-        }
+        let began = Instant::now();
+        let receipts = tokio::time::timeout(self.append_max, appended).await;
+        meter::appended(began.elapsed());
+        receipts.unwrap_or_else(|_| Err(unavailable("the entry was not durable in time")))
     }
 
     /// Notes a refusal, without waiting: the first is written at once, equal ones that follow within the merging time

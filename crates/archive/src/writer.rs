@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::log::{AuditOptions, AuditUnavailable, Receipt};
+use crate::meter;
 use crate::partition::{Partition, PartitionError, Producer};
 
 /// Below Kafka's default for a batch, 1 MiB, before compression.
@@ -260,6 +261,7 @@ impl Writer {
     }
 
     fn acknowledged(&mut self, records: usize, offset: i64) -> Option<i64> {
+        meter::written(records);
         let records = i32::try_from(records).unwrap_or(i32::MAX);
         // Kafka's sequences count from 0 to i32::MAX and begin again.
         self.producer_sequence = self.producer_sequence.wrapping_add(records) & i32::MAX;

@@ -84,6 +84,12 @@ impl Engine {
         Ok(Self { core: Arc::new(core) })
     }
 
+    /// How many consumer groups there are, with or without members.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        self.core.groups.count()
+    }
+
     /// Refuses new calls, lets what was submitted finish, and gives the folder back.
     pub async fn close(&self) {
         self.core.closed.store(true, Ordering::Release);

@@ -98,6 +98,11 @@ impl Groups {
         groups
     }
 
+    /// How many groups there are, with or without members.
+    pub(crate) fn count(&self) -> usize {
+        hold(&self.registry).by_id.len()
+    }
+
     /// Sleeps until the next due moment, or until one comes that is sooner.
     async fn run(&self) {
         loop {

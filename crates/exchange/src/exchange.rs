@@ -101,6 +101,17 @@ impl Exchange {
         self.hub.caller_withdrawn(caller).await
     }
 
+    /// Counts that a door has cut a connection.
+    pub fn note_cut(&self, withdrawn: &Withdrawn) {
+        self.hub.note_cut(withdrawn);
+    }
+
+    /// How old the policy in force is, and its version.
+    #[must_use]
+    pub fn policy(&self) -> (Duration, u64) {
+        (self.hub.policy.age(), self.hub.policy.snapshot().version())
+    }
+
     /// The virtual brokers there are now.
     ///
     /// # Errors

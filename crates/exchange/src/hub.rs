@@ -18,9 +18,10 @@ use crate::caller::Caller;
 use crate::check::Refusal;
 use crate::keyring::{KeyRing, KeyUnavailable};
 use crate::limits::Limiter;
+use crate::meter;
 use crate::plans::Plans;
 use crate::policy_watch::{PolicyWatch, Stale};
-use crate::recorded::Withdrawn;
+use crate::recorded::{POLICY_STALE, Withdrawn};
 
 /// The code of a connection whose certificate has ended since it was let in.
 const CERTIFICATE_EXPIRED: &str = "certificate-expired";
@@ -175,6 +176,17 @@ impl Hub {
         }
     }
 
+    /// Counts that something under way was ended by a withdrawal: what it is called, and how long it took when it was the
+    /// policy that changed. A term that is over has no change to count from.
+    pub(crate) fn note_cut(&self, withdrawn: &Withdrawn) {
+        meter::refused(withdrawn.code);
+        if !matches!(withdrawn.code, CERTIFICATE_EXPIRED | POLICY_STALE)
+            && withdrawn.code != shuniu_policy::Code::GrantExpired.as_str()
+        {
+            meter::revoked(self.policy.changed_within());
+        }
+    }
+
     /// The key of this year's subject digests.
     pub(crate) fn subject_key(&self) -> Result<Arc<SubjectKey>, KeyUnavailable> {
         let year = year_of(self.policy.now());
@@ -219,6 +231,7 @@ impl Hub {
         resource: Option<ResourceName>,
     ) {
         tracing::info!(system = %caller.system, source = %caller.source, asked, code, "refused: {detail}");
+        meter::refused(code);
         let refusal = RefusalEntry { asked, code: code.to_owned(), detail, resource, grant: None };
         self.audit.refuse(Draft::refused(self.actor(caller), refusal).from_source(caller.source));
     }

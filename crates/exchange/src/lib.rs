@@ -17,6 +17,7 @@ mod hub;
 mod keyring;
 mod limits;
 mod metadata;
+mod meter;
 mod offsets;
 mod plans;
 mod policy_watch;

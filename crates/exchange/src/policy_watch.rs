@@ -41,6 +41,8 @@ pub enum PolicyError {
 pub struct PolicyWatch {
     snapshot: watch::Receiver<Arc<Snapshot>>,
     confirmed: watch::Receiver<Confirmed>,
+    /// When the policy before the one in force was confirmed last: the change came after that.
+    changed_after: watch::Receiver<Instant>,
     clock: Clock,
 }
 
@@ -75,10 +77,17 @@ impl PolicyWatch {
         // Of the version asked for, or a later one.
         let snapshot = Arc::new(Snapshot::new(store.facts().await?)?);
         let (snapshot_sender, snapshot) = watch::channel(snapshot);
-        let (confirmed_sender, confirmed) = watch::channel(state.into());
-        let follower = Follower { store, feed, snapshot: snapshot_sender, confirmed: confirmed_sender };
+        let (confirmed_sender, confirmed) = watch::channel(Confirmed::from(state));
+        let (changed_sender, changed_after) = watch::channel(confirmed.borrow().asked_at);
+        let follower = Follower {
+            store,
+            feed,
+            snapshot: snapshot_sender,
+            confirmed: confirmed_sender,
+            changed_after: changed_sender,
+        };
         tracker.spawn(follower.run(cancel));
-        Ok(Self { snapshot, confirmed, clock })
+        Ok(Self { snapshot, confirmed, changed_after, clock })
     }
 
     /// A policy that never changes, for tests and benches.
@@ -92,8 +101,13 @@ impl PolicyWatch {
             asked_at: Instant::now() + Duration::from_secs(86_400),
             database_time: None,
         });
-        let policy = FixedPolicy { snapshot: snapshot_sender, _confirmed: confirmed_sender };
-        Ok((Self { snapshot, confirmed, clock }, policy))
+        let (changed_sender, changed_after) = watch::channel(Instant::now());
+        let policy = FixedPolicy {
+            snapshot: snapshot_sender,
+            _confirmed: confirmed_sender,
+            changed_after: changed_sender,
+        };
+        Ok((Self { snapshot, confirmed, changed_after, clock }, policy))
     }
 
     /// The snapshot that was loaded last, however old.
@@ -112,6 +126,12 @@ impl PolicyWatch {
     #[must_use]
     pub fn age(&self) -> Duration {
         self.confirmed.borrow().asked_at.elapsed()
+    }
+
+    /// How long ago at most the policy in force was written: the one before was in force before that.
+    #[must_use]
+    pub fn changed_within(&self) -> Duration {
+        self.changed_after.borrow().elapsed()
     }
 
     /// The snapshot once it is fresh: at once, as a rule; after a pause while the database does not answer.
@@ -158,6 +178,7 @@ impl PolicyWatch {
 pub struct FixedPolicy {
     snapshot: watch::Sender<Arc<Snapshot>>,
     _confirmed: watch::Sender<Confirmed>,
+    changed_after: watch::Sender<Instant>,
 }
 
 impl FixedPolicy {
@@ -166,6 +187,7 @@ impl FixedPolicy {
     /// # Errors
     /// When they contradict each other.
     pub fn replace(&self, facts: Facts) -> Result<(), InvalidFacts> {
+        self.changed_after.send_replace(Instant::now());
         self.snapshot.send_replace(Arc::new(Snapshot::new(facts)?));
         Ok(())
     }
@@ -176,6 +198,7 @@ struct Follower {
     feed: PolicyFeed,
     snapshot: watch::Sender<Arc<Snapshot>>,
     confirmed: watch::Sender<Confirmed>,
+    changed_after: watch::Sender<Instant>,
 }
 
 impl Follower {
@@ -211,6 +234,8 @@ impl Follower {
         }
         let snapshot = Snapshot::new(self.store.facts().await?)?;
         tracing::info!(version = snapshot.version(), "the policy changed");
+        // The version before was still found then.
+        self.changed_after.send_replace(self.confirmed.borrow().asked_at);
         self.snapshot.send_replace(Arc::new(snapshot));
         Ok(state)
     }

@@ -13,11 +13,13 @@ use shuniu_wire::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
 };
 use shuniu_wire::messages::{ProduceRequest, ProduceResponse, ResponseError, StrBytes};
+use tokio::time::Instant;
 
 use crate::access::{TopicRef, topic_id, topic_name};
 use crate::caller::Caller;
 use crate::check::{Accepted, Inspector, Refusal};
 use crate::hub::Hub;
+use crate::meter;
 use crate::record::published;
 use crate::session::Closed;
 
@@ -37,6 +39,7 @@ enum Stage {
     Answered(ProduceResponse),
     UnderWay {
         asked: Vec<Asked>,
+        began: Instant,
         appended: BoxFuture<'static, Result<Response, UpstreamError>>,
     },
 }
@@ -50,8 +53,9 @@ impl Submitted {
         let Self { hub, caller, stage } = self;
         match stage {
             Stage::Answered(response) => Ok(response),
-            Stage::UnderWay { asked, appended } => {
+            Stage::UnderWay { asked, began, appended } => {
                 let response = appended.await.map_err(|error| Closed::upstream("produce", &error))?;
+                meter::appended(began.elapsed());
                 let appended = ProduceResponse::try_from(response)
                     .map_err(|other| Closed::mismatch("produce", &other))?;
                 finish(&hub, &caller, asked, appended).await
@@ -100,7 +104,9 @@ pub(crate) async fn submit(
     Ok(submitted(match upstream_request(&asked, request.timeout_ms) {
         None => Stage::Answered(finish(hub, caller, asked, ProduceResponse::default()).await?),
         // Submitted when `call` returns, before anybody waits for it.
-        Some(upstream) => Stage::UnderWay { asked, appended: connection.call(upstream.into()) },
+        Some(upstream) => {
+            Stage::UnderWay { asked, began: Instant::now(), appended: connection.call(upstream.into()) }
+        }
     }))
 }
 
@@ -240,6 +246,7 @@ async fn finish(
     appended: ProduceResponse,
 ) -> Result<ProduceResponse, Closed> {
     let mut drafts = Vec::new();
+    let mut taken = Vec::new();
     let mut response = ProduceResponse::default()
         .with_throttle_time_ms(appended.throttle_time_ms)
         .with_node_endpoints(appended.node_endpoints);
@@ -260,6 +267,7 @@ async fn finish(
                         .ok_or_else(|| Closed::new("the record store left a partition out of its answer"))?;
                     if answer.error_code == 0 {
                         drafts.push(published(caller, permit, resource, partition.index, &answer, accepted)?);
+                        taken.push((Arc::clone(resource), accepted.records, accepted.bytes));
                     }
                     answer
                 }
@@ -278,6 +286,10 @@ async fn finish(
     if let Err(error) = hub.audit.append_all(drafts).await {
         tracing::error!(%error, system = %caller.system, "published records are not acknowledged: the audit log is down");
         unacknowledge(&mut response);
+        return Ok(response);
+    }
+    for (resource, records, bytes) in taken {
+        meter::published(&resource.name, u64::try_from(records).unwrap_or(0), bytes);
     }
     Ok(response)
 }

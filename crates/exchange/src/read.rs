@@ -23,7 +23,9 @@ use crate::budget::{Budget, Share};
 use crate::caller::Caller;
 use crate::hub::Hub;
 use crate::limits::Allowance;
+use crate::meter;
 use crate::project::{Fault, Part, Projected, ProjectedPartition, Reader};
+use crate::recorded::Withdrawn;
 use crate::session::Closed;
 
 /// Projection of less than this stays on the task; more goes to a blocking thread, so that it holds up nobody else.
@@ -69,6 +71,7 @@ impl Fetching<'_> {
         };
         let mut scan = Scan::new(hub, caller, &access, &request)?;
         if let Some(wait) = scan.throttled() {
+            meter::throttled("limit");
             return Ok(self.throttled(wait));
         }
         let mut deadline = Instant::now() + wait_bounded(hub, request.max_wait_ms);
@@ -77,7 +80,10 @@ impl Fetching<'_> {
             deadline = deadline.min(Instant::now() + wait);
         }
         let read = self.read(connection, &request, &mut scan, deadline).await?;
-        let Some(share) = read else { return Ok(self.throttled(BUSY)) };
+        let Some(share) = read else {
+            meter::throttled("memory");
+            return Ok(self.throttled(BUSY));
+        };
         if scan.held().is_some() {
             scan.look_up_ends(connection, request.isolation_level).await?;
         }
@@ -118,7 +124,10 @@ impl Fetching<'_> {
                         Ok(room) => Some(room),
                         Err(_) => return Ok(None),
                     },
-                    () = scan.withdrawn(hub) => break,
+                    withdrawn = scan.withdrawn(hub) => {
+                        hub.note_cut(&withdrawn);
+                        break;
+                    }
                 };
             }
             let Some(mut found) = ask(connection, all, scan, hub).await? else { break };
@@ -186,7 +195,10 @@ async fn ask(
 ) -> Result<Option<Found>, Closed> {
     let response = tokio::select! {
         response = connection.call(request.into()) => response,
-        () = scan.withdrawn(hub) => return Ok(None),
+        withdrawn = scan.withdrawn(hub) => {
+            hub.note_cut(&withdrawn);
+            return Ok(None);
+        }
     };
     let response = FetchResponse::try_from(response.map_err(|error| Closed::upstream("fetch", &error))?)
         .map_err(|other| Closed::mismatch("fetch", &other))?;
@@ -414,7 +426,11 @@ impl Scan {
                 }
             }
         }
+        let began = Instant::now();
         let projected = project_all(shares, bytes, bytes_max).await?;
+        if !projected.is_empty() {
+            meter::projected(began.elapsed());
+        }
         for (share, outcome) in projected {
             self.place(&share, outcome);
         }
@@ -463,9 +479,9 @@ impl Scan {
     }
 
     /// Resolves when a permit of this scan is no longer good.
-    async fn withdrawn(&self, hub: &Hub) {
+    async fn withdrawn(&self, hub: &Hub) -> Withdrawn {
         let permits: Vec<_> = self.granted.iter().map(|granted| Arc::clone(&granted.permit)).collect();
-        hub.withdrawn(&permits).await;
+        hub.withdrawn(&permits).await
     }
 
     /// Takes the records of permits that ended meanwhile.

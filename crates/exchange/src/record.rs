@@ -14,6 +14,7 @@ use shuniu_wire::messages::{FetchResponse, ResponseError};
 use crate::caller::Caller;
 use crate::check::Accepted;
 use crate::hub::Hub;
+use crate::meter;
 use crate::project::{Projected, ProjectedPartition};
 use crate::recorded::Recorded;
 use crate::session::Closed;
@@ -51,6 +52,14 @@ pub(crate) async fn record(
         }
     }
     let throttle = Duration::from_millis(u64::try_from(response.throttle_time_ms).unwrap_or(0));
+    for (resource, permit, partitions) in &topics {
+        if permits.iter().any(|kept| Arc::ptr_eq(kept, permit)) {
+            let (records, bytes) = partitions.iter().fold((0, 0), |(records, bytes), (_, projected)| {
+                (records + projected.delivered.records(), bytes + projected.records.len() as u64)
+            });
+            meter::delivered(&resource.name, records, bytes);
+        }
+    }
     let frame = encode_response(version, correlation_id, response.into())
         .map_err(|error| Closed::new(error.to_string()))?;
     // The frame holds a copy of the records.

@@ -13,7 +13,7 @@ use crate::hub::Hub;
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// The code of a response that is cut because the policy could not be confirmed for too long.
-const POLICY_STALE: &str = "policy-stale";
+pub(crate) const POLICY_STALE: &str = "policy-stale";
 
 /// The grant (or the certificate) that the bytes were to leave under is no longer in force: the connection is to be
 /// reset, not closed, so that nothing more of the response arrives.

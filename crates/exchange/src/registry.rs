@@ -9,6 +9,7 @@ use shuniu_schema::Schema;
 use crate::access::{Access, TopicRef, topic_name};
 use crate::caller::Caller;
 use crate::exchange::Exchange;
+use crate::meter;
 use crate::policy_watch::Stale;
 
 /// A registered schema.
@@ -62,7 +63,10 @@ impl Exchange {
     /// When the policy cannot be confirmed, or the caller asks too often.
     pub async fn registry(&self, caller: &Caller) -> Result<Registry, RegistryRefused> {
         let hub = self.hub();
-        hub.limits.asked(&caller.system, hub.policy.now()).map_err(RegistryRefused::Throttled)?;
+        hub.limits.asked(&caller.system, hub.policy.now()).map_err(|wait| {
+            meter::throttled("registry");
+            RegistryRefused::Throttled(wait)
+        })?;
         Ok(Registry { access: self.hub().access(caller).await? })
     }
 }

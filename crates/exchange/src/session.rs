@@ -163,6 +163,11 @@ impl Session {
         self.hub.caller_withdrawn(&self.caller).await
     }
 
+    /// Counts that the door has cut this session's connection.
+    pub fn note_cut(&self, withdrawn: &Withdrawn) {
+        self.hub.note_cut(withdrawn);
+    }
+
     /// Puts on the log that topics were refused, and why.
     fn note_refused(&self, access: &Access, asked: &str, topics: impl Iterator<Item = TopicRef>) {
         for topic in topics {

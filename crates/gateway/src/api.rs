@@ -12,7 +12,7 @@ use bytes::Bytes;
 use shuniu_exchange::{Closed, Recorded, Session};
 use shuniu_wire::messages::ProduceRequest;
 use shuniu_wire::{
-    FrameError, Request, RequestHeader, Response, decode_request, encode_response, request_header,
+    ApiKey, FrameError, Request, RequestHeader, Response, decode_request, encode_response, request_header,
 };
 
 use crate::door::Options;
@@ -27,6 +27,14 @@ pub(crate) enum Asked {
     Other(RequestHeader, Request),
     /// Refused already, in a form that the client understands.
     Refused(Bytes),
+}
+
+impl Asked {
+    /// Which API it is.
+    pub(crate) fn api(&self) -> Option<ApiKey> {
+        let (Self::ApiVersions(header) | Self::Produce(header, _) | Self::Other(header, _)) = self;
+        ApiKey::try_from(header.api_key).ok()
+    }
 }
 
 /// What goes back to the client.

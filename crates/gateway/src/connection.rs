@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use shuniu_exchange::{Budget, Caller, Recorded, Session, Withdrawn};
+use shuniu_wire::ApiKey;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::{self, Answer, Asked};
 use crate::door::Options;
 use crate::frames::{self, Frame, Frames, ReadError};
+use crate::meter;
 
 /// Kafka's idempotent producers have at most this many requests under way.
 const PRODUCES_WAITING_MAX: usize = 5;
@@ -59,6 +62,7 @@ impl Serving<'_> {
             }
             End::Reset(withdrawn) => {
                 tracing::info!(%system, %source, code = withdrawn.code, "a connection is reset");
+                self.session.note_cut(&withdrawn);
                 // Without this the kernel would still deliver what it has buffered.
                 if let Err(error) = stream.get_ref().0.set_zero_linger() {
                     tracing::warn!(%error, %source, "a connection is closed but not reset");
@@ -104,11 +108,18 @@ impl Serving<'_> {
         frame: Result<Frame, String>,
         waiting: &mut Waiting,
     ) -> Result<(), End> {
+        let began = Instant::now();
         let (asked, share) = match frame {
-            Ok(frame) => (api::parse(&self.session, frame.bytes), frame.share),
+            Ok(frame) => {
+                let asked = api::parse(&self.session, frame.bytes);
+                if asked.is_err() {
+                    meter::request(None, "refused", began.elapsed());
+                }
+                (asked, frame.share)
+            }
             Err(reason) => (Err(reason), None),
         };
-        let answer = match asked {
+        let submitted = match asked {
             Ok(Asked::Produce(header, request)) => {
                 let submitted = api::produce::submit(&self.session, request).await;
                 submitted.map(|submitted| {
@@ -117,31 +128,36 @@ impl Serving<'_> {
                     waiting.push(self.tracker.spawn(async move {
                         let answer = submitted.answer(&brokers, &header).await;
                         drop(share);
+                        let outcome = if answer.is_ok() { "answered" } else { "closed" };
+                        meter::request(Some(ApiKey::Produce), outcome, began.elapsed());
                         answer
                     }));
-                    None
                 })
             }
             Ok(asked) => {
                 self.drain(stream, waiting).await?;
-                api::answer(&self.session, asked, self.options).await.map(Some)
+                let api = asked.api();
+                let mut throttle = Duration::ZERO;
+                let done = match api::answer(&self.session, asked, self.options).await {
+                    Ok(Answer::Frame(bytes)) => self.write(stream, bytes).await,
+                    Ok(Answer::Recorded(recorded)) => {
+                        throttle = recorded.throttle();
+                        self.write_recorded(stream, recorded).await
+                    }
+                    Err(reason) => Err(End::Closed(reason)),
+                };
+                meter::request(api, outcome(&done), began.elapsed());
+                done?;
+                self.mute(throttle).await;
+                return Ok(());
             }
             Err(reason) => Err(reason),
         };
-        match answer {
-            Ok(None) => Ok(()),
-            Ok(Some(Answer::Frame(bytes))) => self.write(stream, bytes).await,
-            Ok(Some(Answer::Recorded(recorded))) => {
-                let throttle = recorded.throttle();
-                self.write_recorded(stream, recorded).await?;
-                self.mute(throttle).await;
-                Ok(())
-            }
-            Err(reason) => {
-                self.drain(stream, waiting).await?;
-                Err(End::Closed(reason))
-            }
+        if let Err(reason) = submitted {
+            self.drain(stream, waiting).await?;
+            return Err(End::Closed(reason));
         }
+        Ok(())
     }
 
     /// Takes no request for as long as the client was told to wait, whether it does or not.
@@ -198,6 +214,15 @@ impl Serving<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// What became of a request.
+fn outcome(done: &Result<(), End>) -> &'static str {
+    match done {
+        Ok(()) => "answered",
+        Err(End::Closed(_)) => "closed",
+        Err(End::Reset(_)) => "cut",
     }
 }
 

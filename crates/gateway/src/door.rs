@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::connection::Serving;
+use crate::meter;
 
 /// After a failed accept (out of file descriptors, as a rule) the door waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -131,6 +132,7 @@ impl Door {
                 }
             };
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                meter::connection("too-many");
                 tracing::warn!(%source, "a connection is refused: as many as allowed are open");
                 continue;
             };
@@ -165,6 +167,7 @@ impl Door {
         let stream = match stream {
             Ok(stream) => stream,
             Err(reason) => {
+                meter::connection("handshake-failed");
                 tracing::info!(%source, "a connection is refused: {reason}");
                 return;
             }
@@ -172,20 +175,25 @@ impl Door {
         let caller = match caller(&stream, source) {
             Ok(caller) => caller,
             Err(reason) => {
+                meter::connection("not-a-system");
                 tracing::info!(%source, "a connection is refused: {reason}");
                 return;
             }
         };
         let Some(place) = held.take(&caller.system) else {
+            meter::connection("system-too-many");
             tracing::warn!(%source, system = %caller.system, "a connection is refused: its system has as many as allowed");
             return;
         };
         match self.exchange.session(caller.clone(), node).await {
             Ok(session) => {
+                meter::connection("served");
+                let _open = meter::Open::new();
                 let (caller, options, budget) = (&caller, self.options.as_ref(), place.budget.clone());
                 Serving { session, caller, options, budget, tracker, cancel }.run(stream).await;
             }
             Err(closed) => {
+                meter::connection("unavailable");
                 tracing::warn!(system = %caller.system, %source, "a connection is refused: {closed}");
             }
         }

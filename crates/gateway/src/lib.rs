@@ -7,5 +7,6 @@ mod api;
 mod connection;
 mod door;
 mod frames;
+mod meter;
 
 pub use door::{Broker, Door, Options};

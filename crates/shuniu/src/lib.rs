@@ -16,6 +16,7 @@ pub mod operator;
 mod secret_file;
 pub mod serve;
 pub mod synth;
+pub mod telemetry;
 pub mod tiles;
 mod topics;
 

@@ -1,5 +1,6 @@
 //! The hub: everything is built here, once, and taken down in the opposite order.
 
+mod metrics;
 mod records;
 mod recovery;
 mod revocation;
@@ -30,8 +31,10 @@ use crate::config::{self, Config};
 use crate::directory::{self, DirectoryError};
 use crate::keys::Keys;
 use crate::secret_file::SecretFileError;
+use crate::telemetry::Metrics;
 use crate::tiles::{self, TilesError};
 
+use metrics::Sampled;
 pub(crate) use records::Records;
 use records::virtual_brokers;
 use recovery::Recovery;
@@ -161,7 +164,12 @@ impl ServeError {
 ///
 /// # Errors
 /// See [`ServeError`].
-pub async fn run(config: &Config, clock: Clock, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+pub async fn run(
+    config: &Config,
+    clock: Clock,
+    metrics: Metrics,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
     let folder = &config.hub.data_folder;
     std::fs::create_dir_all(folder)
         .map_err(|source| ServeError::Folder { folder: folder.clone(), source })?;
@@ -169,13 +177,10 @@ pub async fn run(config: &Config, clock: Clock, stop: impl Future<Output = ()>) 
     let keys = Keys::open(folder).map_err(ServeError::Keys)?;
     let revocations = Revocations::default();
     let tls = tls::server(folder, &config.tls, revocations.clone()).map_err(ServeError::Tls)?;
-    let kafka = listen_kafka(config).await?;
-    let http = listen(config.api.listen).await?;
-    let health = listen(config.api.health_listen).await?;
+    let listeners = Listeners::open(config).await?;
 
     let mut base = Base::open(config, &keys, &clock).await?;
-    let mut doors =
-        Doors::open(config, &base, keys, clock, (tls, revocations), kafka, [http, health]).await?;
+    let mut doors = Doors::open(config, &base, keys, clock, (tls, revocations), listeners, metrics).await?;
     tracing::info!(kafka = ?doors.kafka, http = %config.api.listen, "the hub is open");
 
     let ended = tokio::select! {
@@ -276,8 +281,8 @@ impl Doors {
         keys: Keys,
         clock: Clock,
         (tls, revocations): (Arc<rustls::ServerConfig>, Revocations),
-        kafka: Vec<(NodeId, TcpListener)>,
-        [http, health]: [TcpListener; 2],
+        Listeners { kafka, http, health }: Listeners,
+        metrics: Metrics,
     ) -> Result<Self, ServeError> {
         let started = Draft::administered(Actor::hub(), "hub", "started");
         let started = base.audit.append(started).await.map_err(ServeError::Started)?;
@@ -319,9 +324,22 @@ impl Doors {
         let listening = kafka.iter().filter_map(|(_, listener)| listener.local_addr().ok()).collect();
         tracker.spawn(gateway.serve(kafka, tracker.clone(), cancel.clone()));
         tracker.spawn(api.serve(http, tracker.clone(), cancel.clone()));
+        let closing = CancellationToken::new();
+        tracker.spawn(metrics::settle(metrics.clone(), cancel.clone()));
+        let sampled = Sampled {
+            metrics,
+            exchange: Arc::clone(&exchange),
+            store: base.store.clone(),
+            audit: base.audit.clone(),
+            sequenced: base.sequencing.state.clone(),
+            engine: base.records.engine.clone(),
+            folder: config.hub.data_folder.clone(),
+            closing: closing.clone(),
+        };
         let sequenced = base.sequencing.state.clone();
         let notes = Arc::new(move || sequencing_notes(&sequenced.borrow()));
-        tracker.spawn(shuniu_api::serve_health(health, exchange, notes, tracker.clone(), cancel.clone()));
+        let supervised = shuniu_api::Health { exchange, notes, closing, routes: sampled.routes() };
+        tracker.spawn(supervised.serve(health, tracker.clone(), cancel.clone()));
         Ok(Self { kafka: listening, tracker, cancel, lost })
     }
 }
@@ -387,13 +405,23 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
 }
 
-/// The Kafka door's listeners: one for each virtual broker.
-async fn listen_kafka(config: &Config) -> Result<Vec<(NodeId, TcpListener)>, ServeError> {
-    let mut listeners = Vec::new();
-    for broker in virtual_brokers(config) {
-        listeners.push((NodeId(broker.node), listen(broker.listen).await?));
+/// Where the hub listens.
+struct Listeners {
+    /// One for each virtual broker.
+    kafka: Vec<(NodeId, TcpListener)>,
+    http: TcpListener,
+    health: TcpListener,
+}
+
+impl Listeners {
+    async fn open(config: &Config) -> Result<Self, ServeError> {
+        let mut kafka = Vec::new();
+        for broker in virtual_brokers(config) {
+            kafka.push((NodeId(broker.node), listen(broker.listen).await?));
+        }
+        let (http, health) = (listen(config.api.listen).await?, listen(config.api.health_listen).await?);
+        Ok(Self { kafka, http, health })
     }
-    Ok(listeners)
 }
 
 async fn close(tracker: &TaskTracker, cancel: &CancellationToken, patience: Duration, what: &str) {

@@ -57,6 +57,20 @@ impl Store {
         .await
     }
 
+    /// How many drafts wait in the outbox.
+    ///
+    /// # Errors
+    /// When the database gives an error.
+    pub async fn outbox_length(&self) -> Result<u64, StoreError> {
+        let length: i64 = self
+            .timed(READ_OUTBOX, async {
+                let counted = sqlx::query("SELECT COUNT(*) FROM outbox").fetch_one(&self.pool).await;
+                counted.and_then(|row| row.try_get(0)).map_err(StoreError::database(READ_OUTBOX))
+            })
+            .await?;
+        Ok(length.unsigned_abs())
+    }
+
     /// Takes the outbox to empty it; `None` when another replica has it. What a replica that died held is free once the
     /// database has noticed, within half a minute.
     ///

@@ -13,6 +13,7 @@ mod doors;
 mod durability;
 mod limits;
 mod main_job;
+mod operating;
 mod production;
 mod revocation;
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
-use shuniu_api::{Door, Options};
+use shuniu_api::{Door, Health, Options};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::world::{Certificate, Claim, World};
 
@@ -23,6 +24,7 @@ pub(crate) struct Open {
     pub(crate) world: World,
     pub(crate) at: SocketAddr,
     pub(crate) health_at: SocketAddr,
+    pub(crate) closing: CancellationToken,
 }
 
 /// An answer: status, headers, body.
@@ -74,9 +76,10 @@ impl Open {
         let door = Door { tls, exchange: Arc::clone(&exchange), options };
         let (tracker, cancel) = (world.tracker.clone(), world.cancel.clone());
         world.tracker.spawn(door.serve(listener, tracker.clone(), cancel.clone()));
-        let notes = Arc::new(|| vec!["a thing to look at".to_owned()]);
-        world.tracker.spawn(shuniu_api::serve_health(health, exchange, notes, tracker, cancel));
-        Self { world, at, health_at }
+        let (notes, closing) = (Arc::new(|| vec!["a thing to look at".to_owned()]), CancellationToken::new());
+        let supervised = Health { exchange, notes, closing: closing.clone(), routes: axum::Router::new() };
+        world.tracker.spawn(supervised.serve(health, tracker, cancel));
+        Self { world, at, health_at, closing }
     }
 
     pub(crate) async fn connect(&self, config: Arc<ClientConfig>) -> std::io::Result<TlsStream<TcpStream>> {

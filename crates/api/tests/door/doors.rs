@@ -102,6 +102,11 @@ async fn health_tells_nothing_but_health() {
         );
         assert_eq!(unknown.json()["code"], "path-unknown");
     }
+    // About to close, it is not ready, though it still serves.
+    open.closing.cancel();
+    let closing = health("/health/ready").await;
+    assert_eq!((closing.status, closing.json()["code"].as_str()), (503, Some("not-ready")));
+    assert_eq!(health("/health/live").await.status, 200);
     let outside = open.get("hall", "/nothing").await;
     assert_eq!((outside.status, outside.json()["code"].as_str()), (404, Some("path-unknown")));
     open.world.close().await;

@@ -8,6 +8,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::Failure;
 use crate::config::Config;
+use crate::telemetry::Metrics;
 use crate::{clock, log_line, serve};
 
 #[derive(Debug, Args)]
@@ -24,6 +25,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
     super::keep_from_others();
     let config = command.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
     log_line::start(command.log);
+    let metrics = Metrics::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let (mut terminate, mut interrupt) =
@@ -34,6 +36,6 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
                 _ = interrupt.recv() => {}
             }
         };
-        Ok(serve::run(&config, clock::system(), stop).await?)
+        Ok(serve::run(&config, clock::system(), metrics, stop).await?)
     })
 }

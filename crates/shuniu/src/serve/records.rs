@@ -23,7 +23,7 @@ pub(crate) struct Records {
     pub(crate) upstream: Arc<dyn Upstream>,
     /// Replicas of each partition that the hub makes.
     pub(crate) replication: u16,
-    engine: Option<Arc<Engine>>,
+    pub(super) engine: Option<Arc<Engine>>,
     tracker: TaskTracker,
 }
 

@@ -60,12 +60,17 @@ pub(super) fn server(
     revocations: Revocations,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let roots = authority(folder.join(&config.authority))?;
+    let path = folder.join(&config.authority);
+    let authorities = certificates(&path)?;
+    ends("authority", &authorities);
+    let roots = trusting(&path, authorities)?;
     let authority = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
         .build()
         .map_err(TlsError::Verifier)?;
     let verifier = Arc::new(Verifier { authority, revocations });
     let chain = certificates(&folder.join(&config.certificate))?;
+    // What is behind the first ends later, or is the authority's to watch.
+    ends("hub", chain.get(..1).unwrap_or_default());
     let key = private_key(folder.join(&config.key))?;
     let mut server = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -78,9 +83,14 @@ pub(super) fn server(
 
 /// The certificates that are believed.
 pub(super) fn authority(path: PathBuf) -> Result<RootCertStore, TlsError> {
+    let authorities = certificates(&path)?;
+    trusting(&path, authorities)
+}
+
+fn trusting(path: &Path, authorities: Vec<CertificateDer<'static>>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(&path)? {
-        roots.add(certificate).map_err(|source| TlsError::Authority { path: path.clone(), source })?;
+    for certificate in authorities {
+        roots.add(certificate).map_err(|source| TlsError::Authority { path: path.to_owned(), source })?;
     }
     Ok(roots)
 }
@@ -89,6 +99,19 @@ pub(super) fn authority(path: PathBuf) -> Result<RootCertStore, TlsError> {
 pub(super) fn private_key(path: PathBuf) -> Result<PrivateKeyDer<'static>, TlsError> {
     let key = secret_file::read(&path).map_err(TlsError::KeyFile)?;
     PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|source| TlsError::Key { path, source })
+}
+
+/// Shows when the first of the certificates to end does.
+fn ends(whose: &'static str, certificates: &[CertificateDer<'_>]) {
+    let ends = certificates.iter().filter_map(|certificate| {
+        let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+        Some(parsed.validity().not_after.timestamp())
+    });
+    if let Some(first) = ends.min() {
+        #[expect(clippy::cast_precision_loss, reason = "Prometheus counts in doubles: exact up to 2^53")]
+        metrics::gauge!("shuniu_certificate_ends_timestamp_seconds", "certificate" => whose)
+            .set(first as f64);
+    }
 }
 
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -1,0 +1,13 @@
+//! What is counted of the audit log.
+
+use std::time::Duration;
+
+/// Entries that the topic has acknowledged.
+pub(crate) fn written(entries: usize) {
+    metrics::counter!("shuniu_audit_entries_total").increment(u64::try_from(entries).unwrap_or(u64::MAX));
+}
+
+/// How long a caller waited for its entries to be durable, or to be told that they are not.
+pub(crate) fn appended(elapsed: Duration) {
+    metrics::histogram!("shuniu_audit_append_seconds").record(elapsed);
+}
