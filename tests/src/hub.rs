@@ -215,9 +215,22 @@ impl Hub {
         self.run(&["directory", "apply", path.to_str().unwrap()])
     }
 
+    /// Puts something else into the configuration, for the next start or reload.
+    pub fn configure(&self, from: &str, to: &str) {
+        let path = self.folder().join("hub.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from} is not in\n{text}");
+        std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+    }
+
     /// Starts the hub and waits until it serves.
     pub fn restart(&mut self) {
-        self.process = Some(self.spawn());
+        self.restart_with(&[]);
+    }
+
+    /// As [`Hub::restart`], with variables of the environment.
+    pub fn restart_with(&mut self, environment: &[(&str, &str)]) {
+        self.process = Some(self.spawn_with(environment));
         let deadline = Instant::now() + Duration::from_secs(60);
         while !self.serves() {
             assert!(
@@ -233,6 +246,10 @@ impl Hub {
     /// Starts a hub process on the folder without waiting. Its log goes to `hub.log`.
     #[must_use]
     pub fn spawn(&self) -> Child {
+        self.spawn_with(&[])
+    }
+
+    fn spawn_with(&self, environment: &[(&str, &str)]) -> Child {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -241,6 +258,7 @@ impl Hub {
         Command::new(program())
             .args(["hub", "--config"])
             .arg(self.folder().join("hub.toml"))
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -274,10 +292,23 @@ impl Hub {
         }
     }
 
+    /// Sends a signal: `TERM`, `HUP`.
+    pub fn signal(&self, name: &str) {
+        let process = self.process_id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &process]).status().unwrap().success());
+    }
+
     /// SIGTERM, and waits for the end.
     pub fn stop(&mut self) {
+        if self.process.is_some() {
+            self.signal("TERM");
+            self.ended();
+        }
+    }
+
+    /// Waits for the end of a hub that was told to stop.
+    pub fn ended(&mut self) {
         let Some(mut process) = self.process.take() else { return };
-        Command::new("kill").arg(process.id().to_string()).status().unwrap();
         let status = process.wait().unwrap();
         assert!(status.success(), "the hub ended with {status}:\n{}", self.log());
     }

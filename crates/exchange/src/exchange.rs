@@ -42,6 +42,8 @@ pub struct Parts {
     pub settings: Settings,
     /// Replicas of each partition of a resource's topic.
     pub replication: u16,
+    /// Fires when the doors close: a fetch that waits for records is answered then.
+    pub closing: CancellationToken,
 }
 
 /// The hub's use cases, shared by all doors.
@@ -55,7 +57,7 @@ pub struct Exchange {
 impl Exchange {
     /// Starts the exchange and its tasks: making topics, moving the outbox to the audit log, noting acknowledgements.
     pub fn start(parts: Parts, tracker: &TaskTracker, cancel: &CancellationToken) -> Arc<Self> {
-        let hub = Arc::new(Hub::new(parts.settings, parts.policy, parts.audit, parts.keys));
+        let hub = Arc::new(Hub::new(parts.settings, parts.policy, parts.audit, parts.keys, parts.closing));
         let exchange = Arc::new(Self {
             upstream: parts.upstream,
             store: parts.store,

@@ -10,6 +10,7 @@ use shuniu_model::identifier::Uscc;
 use shuniu_model::{ResourceName, SystemId, Timestamp};
 use shuniu_policy::{Denial, ReadPermit};
 use shuniu_wire::ApiKey;
+use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::acknowledged::Acknowledged;
@@ -73,6 +74,8 @@ pub(crate) struct Hub {
     pub(crate) audit: AuditLog,
     pub(crate) acknowledged: Acknowledged,
     pub(crate) limits: Limiter,
+    /// Fires when the doors close.
+    pub(crate) closing: CancellationToken,
     answers: WholeBudget,
     systems: Mutex<HashMap<SystemId, Budget>>,
     keys: Arc<dyn KeyRing>,
@@ -85,6 +88,7 @@ impl Hub {
         policy: PolicyWatch,
         audit: AuditLog,
         keys: Arc<dyn KeyRing>,
+        closing: CancellationToken,
     ) -> Self {
         let limits = Limiter::new(settings.deliveries_per_second, settings.registry_requests_per_second);
         let answers = Budget::of_all(settings.answers_bytes_max);
@@ -96,6 +100,7 @@ impl Hub {
             audit,
             acknowledged: Acknowledged::default(),
             limits,
+            closing,
             answers,
             systems: Mutex::default(),
             keys,

@@ -128,6 +128,7 @@ impl Fetching<'_> {
                         hub.note_cut(&withdrawn);
                         break;
                     }
+                    () = hub.closing.cancelled() => break,
                 };
             }
             let Some(mut found) = ask(connection, all, scan, hub).await? else { break };
@@ -186,7 +187,7 @@ impl Found {
     }
 }
 
-/// Asks the record store; `None` when a permit of the scan ended meanwhile.
+/// Asks the record store; `None` when a permit of the scan ended meanwhile, or the doors close.
 async fn ask(
     connection: &dyn Connection,
     request: FetchRequest,
@@ -199,6 +200,8 @@ async fn ask(
             hub.note_cut(&withdrawn);
             return Ok(None);
         }
+        // Its client asks another hub, or this one when it is back.
+        () = hub.closing.cancelled() => return Ok(None),
     };
     let response = FetchResponse::try_from(response.map_err(|error| Closed::upstream("fetch", &error))?)
         .map_err(|other| Closed::mismatch("fetch", &other))?;

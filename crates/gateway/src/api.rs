@@ -32,8 +32,13 @@ pub(crate) enum Asked {
 impl Asked {
     /// Which API it is.
     pub(crate) fn api(&self) -> Option<ApiKey> {
-        let (Self::ApiVersions(header) | Self::Produce(header, _) | Self::Other(header, _)) = self;
-        ApiKey::try_from(header.api_key).ok()
+        match self {
+            Self::ApiVersions(header) | Self::Produce(header, _) | Self::Other(header, _) => {
+                ApiKey::try_from(header.api_key).ok()
+            }
+            // Nothing else is refused in a form of its own.
+            Self::Refused(_) => Some(ApiKey::Produce),
+        }
     }
 }
 

@@ -136,7 +136,7 @@ impl Serving<'_> {
             }
             Ok(asked) => {
                 self.drain(stream, waiting).await?;
-                let api = asked.api();
+                let (api, refused) = (asked.api(), matches!(asked, Asked::Refused(_)));
                 let mut throttle = Duration::ZERO;
                 let done = match api::answer(&self.session, asked, self.options).await {
                     Ok(Answer::Frame(bytes)) => self.write(stream, bytes).await,
@@ -146,7 +146,8 @@ impl Serving<'_> {
                     }
                     Err(reason) => Err(End::Closed(reason)),
                 };
-                meter::request(api, outcome(&done), began.elapsed());
+                let outcome = if refused { "refused" } else { outcome(&done) };
+                meter::request(api, outcome, began.elapsed());
                 done?;
                 self.mute(throttle).await;
                 return Ok(());

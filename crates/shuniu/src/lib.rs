@@ -15,6 +15,7 @@ mod log_line;
 pub mod operator;
 mod secret_file;
 pub mod serve;
+mod service;
 pub mod synth;
 pub mod telemetry;
 pub mod tiles;

@@ -23,7 +23,7 @@ use shuniu_ledger::{Actor, BootId, Draft, Suite};
 use shuniu_model::{Clock, ResourceName};
 use shuniu_store::Store;
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,6 +31,7 @@ use crate::config::{self, Config};
 use crate::directory::{self, DirectoryError};
 use crate::keys::Keys;
 use crate::secret_file::SecretFileError;
+use crate::service;
 use crate::telemetry::Metrics;
 use crate::tiles::{self, TilesError};
 
@@ -160,7 +161,14 @@ impl ServeError {
     }
 }
 
-/// Runs the hub until `stop` resolves, or until it must not go on.
+/// What a running hub is told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Close in order. A second one ends the notice that clients are given.
+    Stop,
+}
+
+/// Runs the hub until it is told to stop (or nobody is left to tell it), or until it must not go on.
 ///
 /// # Errors
 /// See [`ServeError`].
@@ -168,7 +176,7 @@ pub async fn run(
     config: &Config,
     clock: Clock,
     metrics: Metrics,
-    stop: impl Future<Output = ()>,
+    mut orders: mpsc::Receiver<Order>,
 ) -> Result<(), ServeError> {
     let folder = &config.hub.data_folder;
     std::fs::create_dir_all(folder)
@@ -180,28 +188,48 @@ pub async fn run(
     let listeners = Listeners::open(config).await?;
 
     let mut base = Base::open(config, &keys, &clock).await?;
+    let (watched, unwatched) = (TaskTracker::new(), CancellationToken::new());
+    watched.spawn(service::watched(unwatched.clone()));
     let mut doors = Doors::open(config, &base, keys, clock, (tls, revocations), listeners, metrics).await?;
     tracing::info!(kafka = ?doors.kafka, http = %config.api.listen, "the hub is open");
+    service::ready("open");
 
-    let ended = tokio::select! {
-        () = stop => Ok(()),
-        failure = &mut base.sequencing.failed => match failure {
-            Ok(error) => Err(ServeError::Sequencer(Box::new(error))),
-            // The sequencer ended without an error: only a shutdown does that.
-            Err(_) => Ok(()),
-        },
-        Ok(lost) = &mut doors.lost => Err(ServeError::records(lost)),
+    // The first of what the hub is told and of what it finds out. Of what may go on and what must end, the end counts.
+    let mut told = async || {
+        let (failed, lost) = (&mut base.sequencing.failed, &mut doors.lost);
+        let (sequenced, whole) = (failed.is_terminated(), lost.is_terminated());
+        tokio::select! {
+            biased;
+            Ok(error) = failed, if !sequenced => Err(ServeError::Sequencer(Box::new(error))),
+            Ok(lost) = lost, if !whole => Err(ServeError::records(lost)),
+            _ = orders.recv() => Ok(()),
+        }
     };
+    let mut ended = told().await;
+    // Not ready from here on. Only a hub in order goes on serving while others take over.
+    doors.closing.cancel();
+    let notice = Duration::from_secs(config.hub.notice_seconds);
+    if ended.is_ok() && !notice.is_zero() {
+        tracing::info!("the hub is about to close, in {} s", notice.as_secs());
+        service::stopping("about to close; still serving");
+        if let Ok(told) = tokio::time::timeout(notice, told()).await {
+            ended = told;
+        }
+    }
     tracing::info!("the hub closes");
+    service::stopping("closing");
     let patience = Duration::from_secs(config.hub.shutdown_seconds);
-    // Doors first, so that nothing new is recorded; then the log, so that what was recorded is in it; then its sequencer,
-    // so that all of it is under a checkpoint; the records last.
+    // Doors first, so that nothing new is recorded; then what they stand on, so that a withdrawal stops also what is
+    // under way till then; then the log, so that what was recorded is in it; then its sequencer, so that all of it is
+    // under a checkpoint; the records last.
     close(&doors.tracker, &doors.cancel, patience, "connections").await;
+    close(&doors.behind, &doors.behind_cancel, patience, "the exchange").await;
     close(&base.audit_tracker, &base.audit_cancel, patience, "the audit log").await;
     let Sequencing { tracker, cancel, .. } = base.sequencing;
     close(&tracker, &cancel, patience, "the audit log's sequencer").await;
     base.records.close(patience).await;
     base.store.close().await;
+    close(&watched, &unwatched, patience, "the watchdog").await;
     ended
 }
 
@@ -268,8 +296,14 @@ impl Sequencing {
 struct Doors {
     /// Where each virtual broker listens.
     kafka: Vec<SocketAddr>,
+    /// Connections.
     tracker: TaskTracker,
     cancel: CancellationToken,
+    /// What they stand on: the policy's follower, the exchange's own tasks.
+    behind: TaskTracker,
+    behind_cancel: CancellationToken,
+    /// Fires when the hub is about to close.
+    closing: CancellationToken,
     /// Resolves when the audit log turns out to know of records that the record store does not have.
     lost: oneshot::Receiver<RecoverError>,
 }
@@ -287,7 +321,8 @@ impl Doors {
         let started = Draft::administered(Actor::hub(), "hub", "started");
         let started = base.audit.append(started).await.map_err(ServeError::Started)?;
         let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
-        let policy = PolicyWatch::start(base.store.clone(), clock, &tracker, cancel.clone());
+        let (behind, behind_cancel) = (TaskTracker::new(), CancellationToken::new());
+        let policy = PolicyWatch::start(base.store.clone(), clock, &behind, behind_cancel.clone());
         let parts = Parts {
             upstream: Arc::clone(&base.records.upstream),
             store: base.store.clone(),
@@ -296,8 +331,9 @@ impl Doors {
             keys: Arc::new(keys),
             settings: settings(&config.exchange),
             replication: base.records.replication,
+            closing: cancel.clone(),
         };
-        let exchange = Exchange::start(parts, &tracker, &cancel);
+        let exchange = Exchange::start(parts, &behind, &behind_cancel);
         revocations.follow(&exchange);
         // What is published from here on has its entry; what is there already may lack one.
         let ends = exchange.ends().await.map_err(ServeError::Ends)?;
@@ -313,7 +349,7 @@ impl Doors {
         // Before the doors: what is published onto a log that has lost its end takes the lost records' offsets.
         let covered = recovery.before_the_doors().await.map_err(ServeError::records)?;
         let (sender, lost) = oneshot::channel();
-        tracker.spawn(recovery.run(covered, sender, cancel.clone()));
+        behind.spawn(recovery.run(covered, sender, behind_cancel.clone()));
         let gateway = shuniu_gateway::Door {
             tls: Arc::clone(&tls),
             exchange: Arc::clone(&exchange),
@@ -338,9 +374,10 @@ impl Doors {
         };
         let sequenced = base.sequencing.state.clone();
         let notes = Arc::new(move || sequencing_notes(&sequenced.borrow()));
-        let supervised = shuniu_api::Health { exchange, notes, closing, routes: sampled.routes() };
+        let supervised =
+            shuniu_api::Health { exchange, notes, closing: closing.clone(), routes: sampled.routes() };
         tracker.spawn(supervised.serve(health, tracker.clone(), cancel.clone()));
-        Ok(Self { kafka: listening, tracker, cancel, lost })
+        Ok(Self { kafka: listening, tracker, cancel, behind, behind_cancel, closing, lost })
     }
 }
 

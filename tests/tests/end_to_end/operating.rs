@@ -1,8 +1,11 @@
 //! What an operator sees of a running hub.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::net::UnixDatagram;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
-use shuniu_tests::{Hub, citizen, person, repository};
+use shuniu_tests::{Hub, Publisher, citizen, person, repository};
 
 use crate::{consume, producer, publish};
 
@@ -54,4 +57,82 @@ fn the_metrics_are_the_listed_ones_and_count_what_happened() {
     ] {
         assert!(shown.contains(expected), "{expected} is not in\n{shown}");
     }
+}
+
+/// What a service manager hears on its socket, message by message.
+fn service_manager(hub: &Hub) -> (String, mpsc::Receiver<String>) {
+    let path = hub.folder().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let (sender, heard) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut message = [0; 4_096];
+        while let Ok(length) = socket.recv(&mut message) {
+            let text = String::from_utf8(message[..length].to_vec()).unwrap();
+            if sender.send(text).is_err() {
+                return;
+            }
+        }
+    });
+    (path.to_str().unwrap().to_owned(), heard)
+}
+
+/// Waits for a message that says something.
+fn hears(heard: &mpsc::Receiver<String>, words: &str) -> String {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let message = heard.recv_timeout(left).unwrap_or_else(|_| panic!("`{words}` was not said"));
+        if message.contains(words) {
+            return message;
+        }
+    }
+}
+
+#[test]
+fn the_service_manager_hears_when_the_hub_is_open_that_it_lives_and_when_it_stops() {
+    let mut hub = Hub::prepare(tempfile::tempdir().unwrap());
+    let (socket, heard) = service_manager(&hub);
+    hub.restart_with(&[("NOTIFY_SOCKET", &socket), ("WATCHDOG_USEC", "200000")]);
+    hears(&heard, "READY=1");
+    hears(&heard, "WATCHDOG=1");
+    hears(&heard, "WATCHDOG=1");
+    hub.stop();
+    hears(&heard, "STOPPING=1");
+}
+
+/// Waits until the health listener says something.
+fn until_healthy(hub: &Hub, path: &str, words: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !hub.health(path).contains(words) {
+        assert!(Instant::now() < deadline, "{path} does not say `{words}`: {}", hub.health(path));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn p4_a_hub_that_gives_notice_serves_on_and_loses_nothing_that_was_acknowledged() {
+    let mut hub = Hub::prepare(tempfile::tempdir().unwrap());
+    hub.configure("[hub]\n", "[hub]\nnotice_seconds = 300\n");
+    hub.restart();
+    let publisher = Publisher::new(&hub);
+    (0..500).for_each(|n| publisher.publish(n));
+    hub.signal("TERM");
+    until_healthy(&hub, "/health/ready", "the hub is about to close");
+    assert!(hub.health("/metrics").contains("\nshuniu_ready 0\n"));
+    // It is not ready, and serves who comes all the same.
+    assert!(hub.kcat("hall-yuzhong", &["-L"]).contains("topic \"population\""));
+    (500..1_000).for_each(|n| publisher.publish(n));
+    publisher.flush(Duration::from_secs(30));
+    (1_000..1_500).for_each(|n| publisher.publish(n));
+    // A second signal ends the notice, with requests under way.
+    hub.signal("TERM");
+    hub.ended();
+    assert!(!hub.log().contains("did not end within"), "{}", hub.log());
+    hub.restart();
+    let acknowledged = publisher.finish(Duration::from_secs(90));
+    assert_eq!(acknowledged.len(), 1_500);
+    let got = consume(&hub, "hall-yuzhong", "population", "check");
+    assert!(got.keys().eq(acknowledged.keys()), "{} of {}", got.len(), acknowledged.len());
+    assert!(got.values().all(|records| records.len() == 1));
+    hub.verify();
 }

@@ -102,6 +102,7 @@ impl World {
             keys: Arc::new(Keys),
             settings,
             replication: 1,
+            closing: cancel.clone(),
         };
         let exchange = Exchange::start(parts, &tracker, &cancel);
         let world = Self { exchange, records, audit, store, _folder: folder };

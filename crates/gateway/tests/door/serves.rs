@@ -154,7 +154,7 @@ async fn a_hub_that_shuts_down_answers_what_is_under_way_and_waits_for_nobody() 
     let mut hall = open.client("hall").await;
     let (api, id) = hall.send(12, fetch("shop", 0, 1_000)).await;
     let mut patient = open.client("hall").await;
-    patient.send(12, fetch("shop", 0, 30_000)).await;
+    let (_, waiting) = patient.send(12, fetch("shop", 0, 30_000)).await;
     let mut idle = open.client("bank").await;
     let half_known = tokio::net::TcpStream::connect(open.at).await.unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -163,6 +163,9 @@ async fn a_hub_that_shuts_down_answers_what_is_under_way_and_waits_for_nobody() 
     idle.ends().await;
     assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
     let _: FetchResponse = hall.answer(api, 12, id).await;
+    // Who waits for records is told that there are none, and asks elsewhere.
+    let waited: FetchResponse = patient.answer(api, 12, waiting).await;
+    assert_eq!(waited.responses[0].partitions[0].error_code, 0);
     patient.ends().await;
     open.world.close().await;
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());

@@ -115,6 +115,7 @@ impl World {
             keys: Arc::new(Keys),
             settings,
             replication: 1,
+            closing: cancel.clone(),
         };
         let exchange = Exchange::start(parts, &tracker, &cancel);
         let authority = Authority::new();

@@ -4,12 +4,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::Failure;
 use crate::config::Config;
+use crate::serve::Order;
 use crate::telemetry::Metrics;
 use crate::{clock, log_line, serve};
+
+/// Signals that the hub has not come to yet; more are dropped.
+const ORDERS_WAITING_MAX: usize = 8;
 
 #[derive(Debug, Args)]
 pub(super) struct Command {
@@ -30,12 +35,20 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
     runtime.block_on(async {
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let stop = async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+        let (sender, orders) = mpsc::channel(ORDERS_WAITING_MAX);
+        let signalled = async {
+            loop {
+                let order = tokio::select! {
+                    _ = terminate.recv() => Order::Stop,
+                    _ = interrupt.recv() => Order::Stop,
+                };
+                // Full of orders to stop, or of nobody who listens: the hub closes already.
+                sender.try_send(order).ok();
             }
         };
-        Ok(serve::run(&config, clock::system(), metrics, stop).await?)
+        tokio::select! {
+            ended = serve::run(&config, clock::system(), metrics, orders) => Ok(ended?),
+            never = signalled => never,
+        }
     })
 }

@@ -15,13 +15,20 @@ pub struct Hub {
     /// Where a bare date begins and ends, in directory files and searches of the audit log (IANA name). Commands read it
     /// from the file that `--config` names.
     pub time_zone: String,
+    /// How long the hub still serves after it is told to stop, while `/health/ready` says that it is about to close.
+    pub notice_seconds: u64,
     /// How long a shutdown waits for connections and the audit log.
     pub shutdown_seconds: u64,
 }
 
 impl Default for Hub {
     fn default() -> Self {
-        Self { data_folder: "data".into(), time_zone: "Asia/Shanghai".into(), shutdown_seconds: 10 }
+        Self {
+            data_folder: "data".into(),
+            time_zone: "Asia/Shanghai".into(),
+            notice_seconds: 0,
+            shutdown_seconds: 10,
+        }
     }
 }
 
@@ -32,6 +39,7 @@ impl Hub {
             "hub.time_zone",
             "a name of the IANA time zone database",
         )?;
+        require(self.notice_seconds <= 300, "hub.notice_seconds", "0 to 300")?;
         require((1..=300).contains(&self.shutdown_seconds), "hub.shutdown_seconds", "1 to 300")
     }
 }
