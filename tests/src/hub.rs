@@ -49,6 +49,18 @@ pub(crate) fn free_ports(count: usize) -> Vec<u16> {
     listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
+/// Runs a subcommand on a data folder, which must succeed; gives its output.
+pub fn run_on(folder: &Path, arguments: &[&str]) -> String {
+    let output = command_on(folder, arguments);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn command_on(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(program()).args(arguments).arg("--data").arg(folder).output().unwrap()
+}
+
 impl Hub {
     /// Makes the folder, authority, certificates and directory, and starts the hub.
     #[must_use]
@@ -161,16 +173,13 @@ impl Hub {
 
     /// Runs a subcommand on the data folder, which must succeed; gives its output.
     pub fn run(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments);
-        let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{arguments:?}: {error}");
-        String::from_utf8(output.stdout).unwrap()
+        run_on(self.folder(), arguments)
     }
 
     /// Runs a subcommand on the data folder.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Output {
-        Command::new(program()).args(arguments).arg("--data").arg(self.folder()).output().unwrap()
+        command_on(self.folder(), arguments)
     }
 
     /// Verifies the whole audit log by its tiles and public key; it must hold. Gives what the program says.

@@ -15,7 +15,7 @@ mod person;
 mod postgres;
 mod publisher;
 
-pub use hub::{Hub, repository};
+pub use hub::{Hub, repository, run_on};
 pub use kafka::{KAFKA, KAFKA_3, Kafka};
 pub use person::{citizen, person};
 pub use postgres::Postgres;

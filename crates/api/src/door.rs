@@ -14,7 +14,7 @@ use shuniu_exchange::{Caller, Exchange};
 use shuniu_model::SystemId;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -57,21 +57,22 @@ impl Default for Options {
 
 /// The HTTP door.
 pub struct Door {
-    /// TLS 1.3 with client certificates.
-    pub tls: Arc<ServerConfig>,
+    /// TLS 1.3 with client certificates, as each handshake finds it.
+    pub tls: watch::Receiver<Arc<ServerConfig>>,
     /// The use cases.
     pub exchange: Arc<Exchange>,
-    /// Bounds.
-    pub options: Options,
+    /// Bounds, as each connection finds them when it comes. Those of all connections together and of bodies stay as they
+    /// are at the start.
+    pub options: watch::Receiver<Options>,
 }
 
 impl Door {
     /// Serves until cancelled.
-    pub async fn serve(mut self, listener: TcpListener, tracker: TaskTracker, cancel: CancellationToken) {
-        self.tls = without_resumption(&self.tls);
-        let places = Arc::new(Semaphore::new(self.options.connections_max));
+    pub async fn serve(self, listener: TcpListener, tracker: TaskTracker, cancel: CancellationToken) {
+        let options = self.options.borrow().clone();
+        let places = Arc::new(Semaphore::new(options.connections_max));
         let held = Held::default();
-        let router = router(Arc::clone(&self.exchange), self.options.body_bytes_max);
+        let router = router(Arc::clone(&self.exchange), options.body_bytes_max);
         let door = Arc::new(self);
         while let Some((stream, source)) = accept(&listener, &cancel).await {
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
@@ -99,22 +100,21 @@ impl Door {
         held: &Held,
         cancel: &CancellationToken,
     ) -> Result<(), (&'static str, String)> {
-        let acceptor = TlsAcceptor::from(Arc::clone(&self.tls));
+        let options = self.options.borrow().clone();
+        let acceptor = TlsAcceptor::from(without_resumption(&self.tls.borrow()));
         let stream = tokio::select! {
             // Nobody is known yet: nothing is lost.
             () = cancel.cancelled() => return Ok(()),
-            handshake = tokio::time::timeout(self.options.handshake_max, acceptor.accept(stream)) => handshake,
+            handshake = tokio::time::timeout(options.handshake_max, acceptor.accept(stream)) => handshake,
         };
         let stream = stream
             .map_err(|_| ("handshake-failed", "its TLS handshake took too long".to_owned()))?
             .map_err(|error| ("handshake-failed", format!("TLS: {error}")))?;
-        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let certificate =
-            certificate.ok_or_else(|| ("handshake-failed", "it showed no certificate".to_owned()))?;
-        let caller = Caller::of_certificate(certificate, source)
-            .map_err(|error| ("not-a-system", error.to_string()))?;
+        let chain = stream.get_ref().1.peer_certificates();
+        let chain = chain.ok_or_else(|| ("handshake-failed", "it showed no certificate".to_owned()))?;
+        let caller = Caller::of_chain(chain, source).map_err(|error| ("not-a-system", error.to_string()))?;
         let _place = held
-            .take(&caller.system, self.options.connections_per_system_max)
+            .take(&caller.system, options.connections_per_system_max)
             .ok_or_else(|| ("system-too-many", format!("system {} has as many as allowed", caller.system)))?;
         meter::connection("served");
         let _open = meter::Open::new();
@@ -125,7 +125,7 @@ impl Door {
                 tracing::info!(system = %caller.system, %source, code = withdrawn.code, "an HTTP connection is cut");
                 self.exchange.note_cut(&withdrawn);
             }
-            () = serve_connection(stream, router, self.options.connection_max, cancel) => {}
+            () = serve_connection(stream, router, options.connection_max, cancel) => {}
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Who asks.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use shuniu_model::{SystemId, Timestamp};
 use shuniu_policy::Principal;
@@ -19,6 +20,8 @@ pub struct Caller {
     pub certificate: String,
     /// When the certificate ends, exclusive.
     pub ends_at: Timestamp,
+    /// The certificate and what its client sent along, in DER: looked at again when other authorities are trusted.
+    pub chain: Arc<[Vec<u8>]>,
     /// Where the connection comes from.
     pub source: SocketAddr,
 }
@@ -29,11 +32,13 @@ pub struct Caller {
 pub struct UnknownCaller(&'static str);
 
 impl Caller {
-    /// The system that a verified certificate (DER) names: its common name and its URI `urn:shuniu:system:<id>` agree.
+    /// The system that a verified certificate (the first, in DER, with its chain behind it) names: its common name and its
+    /// URI `urn:shuniu:system:<id>` agree.
     ///
     /// # Errors
     /// When it names none, or two.
-    pub fn of_certificate(der: &[u8], source: SocketAddr) -> Result<Self, UnknownCaller> {
+    pub fn of_chain(chain: &[impl AsRef<[u8]>], source: SocketAddr) -> Result<Self, UnknownCaller> {
+        let der = chain.first().ok_or(UnknownCaller("there is none"))?.as_ref();
         let (rest, certificate) =
             X509Certificate::from_der(der).map_err(|_| UnknownCaller("it cannot be read"))?;
         if !rest.is_empty() {
@@ -61,7 +66,8 @@ impl Caller {
         // `notAfter` is the last second in which it is good.
         let last_second = certificate.validity().not_after.timestamp();
         let ends_at = Timestamp::from_micros(last_second.saturating_add(1).saturating_mul(1_000_000));
-        Ok(Self { system, certificate: serial(certificate.raw_serial()), ends_at, source })
+        let chain = chain.iter().map(|it| it.as_ref().to_vec()).collect();
+        Ok(Self { system, certificate: serial(certificate.raw_serial()), ends_at, chain, source })
     }
 
     pub(crate) fn principal(&self) -> Principal {

@@ -20,6 +20,7 @@ use crate::keyring::KeyRing;
 use crate::policy_watch::PolicyWatch;
 use crate::recorded::Withdrawn;
 use crate::session::{Closed, Session};
+use crate::trust::Trusted;
 
 const OUTBOX_EVERY: Duration = Duration::from_secs(1);
 /// How long the hub's own reading waits for a partition to have a leader that answers.
@@ -34,6 +35,8 @@ pub struct Parts {
     pub store: Store,
     /// The policy, followed from the directory.
     pub policy: PolicyWatch,
+    /// Whose certificates are believed.
+    pub trusted: Trusted,
     /// The audit log.
     pub audit: AuditLog,
     /// The secret keys.
@@ -57,7 +60,13 @@ pub struct Exchange {
 impl Exchange {
     /// Starts the exchange and its tasks: making topics, moving the outbox to the audit log, noting acknowledgements.
     pub fn start(parts: Parts, tracker: &TaskTracker, cancel: &CancellationToken) -> Arc<Self> {
-        let hub = Arc::new(Hub::new(parts.settings, parts.policy, parts.audit, parts.keys, parts.closing));
+        let hub = Arc::new(Hub::new(
+            parts.settings,
+            (parts.policy, parts.trusted),
+            parts.audit,
+            parts.keys,
+            parts.closing,
+        ));
         let exchange = Arc::new(Self {
             upstream: parts.upstream,
             store: parts.store,
@@ -98,7 +107,13 @@ impl Exchange {
         self.hub.policy.snapshot().is_revoked(serial)
     }
 
-    /// Resolves when a caller is no longer good (certificate revoked or over, system gone): its connections end then.
+    /// Takes other bounds over. What answers may take of memory, and how large a batch may be once decompressed, stays as
+    /// it was at the start.
+    pub fn adjust(&self, settings: Settings) {
+        self.hub.adjust(settings);
+    }
+
+    /// Resolves when a caller is no longer good (certificate revoked, over or distrusted, system gone): its connections end then.
     pub async fn withdrawn(&self, caller: &Caller) -> Withdrawn {
         self.hub.caller_withdrawn(caller).await
     }

@@ -1,7 +1,7 @@
 //! What all sessions share.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use shuniu_archive::AuditLog;
@@ -23,15 +23,18 @@ use crate::meter;
 use crate::plans::Plans;
 use crate::policy_watch::{PolicyWatch, Stale};
 use crate::recorded::{POLICY_STALE, Withdrawn};
+use crate::trust::{Trusted, changed};
 
 /// The code of a connection whose certificate has ended since it was let in.
 const CERTIFICATE_EXPIRED: &str = "certificate-expired";
+/// The code of a connection whose certificate is of an authority that is trusted no longer.
+const AUTHORITY_DISTRUSTED: &str = "authority-distrusted";
 
 /// Systems' budgets kept; over that those without a connection go.
 const SYSTEMS_KEPT: usize = 1_024;
 
 /// Bounds of the exchange.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// Bytes that one fetch takes from the record store at most.
     pub fetch_bytes_max: i32,
@@ -68,8 +71,9 @@ impl Default for Settings {
 
 /// What all sessions share.
 pub(crate) struct Hub {
-    pub(crate) settings: Settings,
+    settings: RwLock<Settings>,
     pub(crate) policy: PolicyWatch,
+    trusted: Trusted,
     pub(crate) plans: Plans,
     pub(crate) audit: AuditLog,
     pub(crate) acknowledged: Acknowledged,
@@ -77,6 +81,7 @@ pub(crate) struct Hub {
     /// Fires when the doors close.
     pub(crate) closing: CancellationToken,
     answers: WholeBudget,
+    answers_bytes_per_system_max: usize,
     systems: Mutex<HashMap<SystemId, Budget>>,
     keys: Arc<dyn KeyRing>,
     subject_key: Mutex<Option<Arc<SubjectKey>>>,
@@ -85,7 +90,7 @@ pub(crate) struct Hub {
 impl Hub {
     pub(crate) fn new(
         settings: Settings,
-        policy: PolicyWatch,
+        (policy, trusted): (PolicyWatch, Trusted),
         audit: AuditLog,
         keys: Arc<dyn KeyRing>,
         closing: CancellationToken,
@@ -94,8 +99,10 @@ impl Hub {
         let answers = Budget::of_all(settings.answers_bytes_max);
         let plans = Plans::new(Arc::clone(&keys), settings.decompressed_bytes_max);
         Self {
-            settings,
+            answers_bytes_per_system_max: settings.answers_bytes_per_system_max,
+            settings: RwLock::new(settings),
             policy,
+            trusted,
             plans,
             audit,
             acknowledged: Acknowledged::default(),
@@ -108,13 +115,24 @@ impl Hub {
         }
     }
 
+    /// The bounds in force.
+    pub(crate) fn settings(&self) -> Settings {
+        *self.settings.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes other bounds over, as far as they can change while the hub runs.
+    pub(crate) fn adjust(&self, settings: Settings) {
+        self.limits.adjust(settings.deliveries_per_second, settings.registry_requests_per_second);
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
     /// The memory that a system's answers may take: one budget for all its connections.
     pub(crate) fn answers_of(&self, system: &SystemId) -> Budget {
         let mut systems = self.systems.lock().unwrap_or_else(PoisonError::into_inner);
         if systems.len() >= SYSTEMS_KEPT {
             systems.retain(|_, budget| !budget.is_alone());
         }
-        let bytes_max = self.settings.answers_bytes_per_system_max;
+        let bytes_max = self.answers_bytes_per_system_max;
         systems.entry(system.clone()).or_insert_with(|| self.answers.of_one(bytes_max)).clone()
     }
 
@@ -142,21 +160,25 @@ impl Hub {
             let wait =
                 ends_at.map_or(Duration::from_secs(3_600), |ends_at| until(self.policy.now(), ends_at));
             tokio::select! {
-                changed = changes.changed() => {
-                    if changed.is_err() {
-                        // The follower ended: the hub is shutting down, and the doors close by themselves.
-                        std::future::pending::<()>().await;
-                    }
-                }
+                () = changed(&mut changes) => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
     }
 
-    /// Resolves when the caller itself is good no longer: certificate revoked or over, or system gone.
+    /// Resolves when the caller itself is good no longer: certificate revoked or over, its authority no longer trusted, or
+    /// system gone.
     pub(crate) async fn caller_withdrawn(&self, caller: &Caller) -> Withdrawn {
-        let mut changes = self.policy.changes();
+        let (mut changes, mut trusted) = (self.policy.changes(), self.trusted.clone());
+        // Other authorities may be trusted since the handshake, so that the first look is one at them too.
+        let mut looked = false;
         loop {
+            if !std::mem::replace(&mut looked, true) {
+                let trust = Arc::clone(&trusted.borrow_and_update());
+                if !trust.believes(&caller.chain, self.policy.now()) {
+                    return Withdrawn { code: AUTHORITY_DISTRUSTED };
+                }
+            }
             let snapshot = self.policy.snapshot();
             if snapshot.is_revoked(&caller.certificate) {
                 return Withdrawn { code: shuniu_policy::Code::CertificateRevoked.as_str() };
@@ -170,12 +192,8 @@ impl Hub {
                 return Withdrawn { code: CERTIFICATE_EXPIRED };
             }
             tokio::select! {
-                changed = changes.changed() => {
-                    if changed.is_err() {
-                        // The follower ended: the hub is shutting down, and the doors close by themselves.
-                        std::future::pending::<()>().await;
-                    }
-                }
+                () = changed(&mut changes) => {}
+                () = changed(&mut trusted) => looked = false,
                 () = tokio::time::sleep(until(now, caller.ends_at)) => {}
             }
         }
@@ -185,7 +203,7 @@ impl Hub {
     /// policy that changed. A term that is over has no change to count from.
     pub(crate) fn note_cut(&self, withdrawn: &Withdrawn) {
         meter::refused(withdrawn.code);
-        if !matches!(withdrawn.code, CERTIFICATE_EXPIRED | POLICY_STALE)
+        if !matches!(withdrawn.code, CERTIFICATE_EXPIRED | AUTHORITY_DISTRUSTED | POLICY_STALE)
             && withdrawn.code != shuniu_policy::Code::GrantExpired.as_str()
         {
             meter::revoked(self.policy.changed_within());

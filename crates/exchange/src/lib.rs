@@ -29,6 +29,7 @@ mod recorded;
 mod recover;
 mod registry;
 mod session;
+mod trust;
 
 pub use budget::{Budget, Share, WholeBudget};
 pub use caller::{Caller, UnknownCaller};
@@ -43,3 +44,4 @@ pub use recover::{Ends, RecoverError};
 pub use registry::{RegisteredSchema, Registry, RegistryRefused};
 pub use session::{Closed, Session};
 pub use shuniu_broker::NodeId;
+pub use trust::{Trust, Trusted};

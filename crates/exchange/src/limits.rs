@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,8 +32,8 @@ pub(crate) struct Allowance {
 /// The buckets.
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    deliveries: Rate,
-    registry: Rate,
+    deliveries_per_second: AtomicU64,
+    registry_per_second: AtomicU64,
     grants: Mutex<HashMap<GrantId, Moved>>,
     systems: Mutex<HashMap<SystemId, Bucket>>,
 }
@@ -48,11 +49,21 @@ struct Moved {
 impl Limiter {
     pub(crate) fn new(deliveries_per_second: u64, registry_requests_per_second: u64) -> Self {
         Self {
-            deliveries: Rate::new(deliveries_per_second, BURST_SECONDS),
-            registry: Rate::new(registry_requests_per_second, BURST_SECONDS),
+            deliveries_per_second: AtomicU64::new(deliveries_per_second),
+            registry_per_second: AtomicU64::new(registry_requests_per_second),
             grants: Mutex::default(),
             systems: Mutex::default(),
         }
+    }
+
+    /// Other limits from here on; what was moved counts against them.
+    pub(crate) fn adjust(&self, deliveries_per_second: u64, registry_requests_per_second: u64) {
+        self.deliveries_per_second.store(deliveries_per_second, Ordering::Relaxed);
+        self.registry_per_second.store(registry_requests_per_second, Ordering::Relaxed);
+    }
+
+    fn deliveries(&self) -> Rate {
+        Rate::new(self.deliveries_per_second.load(Ordering::Relaxed), BURST_SECONDS)
     }
 
     /// What may be moved under a grant now, or how long that is nothing.
@@ -63,7 +74,7 @@ impl Limiter {
             return Ok(Allowance { records: records.room(), bytes: bytes.room() });
         };
         let waits = [
-            moved.deliveries.wait(self.deliveries, now),
+            moved.deliveries.wait(self.deliveries(), now),
             moved.records.wait(records, now),
             moved.bytes.wait(bytes, now),
         ];
@@ -84,7 +95,7 @@ impl Limiter {
             bytes: empty,
             deliveries: empty,
         });
-        moved.deliveries.fill(1, self.deliveries, now);
+        moved.deliveries.fill(1, self.deliveries(), now);
         moved.records.fill(records, records_rate, now);
         moved.bytes.fill(bytes, bytes_rate, now);
     }
@@ -94,10 +105,11 @@ impl Limiter {
         let mut systems = self.systems.lock().unwrap_or_else(PoisonError::into_inner);
         prune(&mut systems, now, |bucket| *bucket);
         let bucket = systems.entry(system.clone()).or_insert(Bucket::empty(now));
-        if let Some(wait) = bucket.wait(self.registry, now) {
+        let registry = Rate::new(self.registry_per_second.load(Ordering::Relaxed), BURST_SECONDS);
+        if let Some(wait) = bucket.wait(registry, now) {
             return Err(wait);
         }
-        bucket.fill(1, self.registry, now);
+        bucket.fill(1, registry, now);
         Ok(())
     }
 }
@@ -256,5 +268,8 @@ mod tests {
         let wait = limiter.asked(&hall, at(0)).unwrap_err();
         assert!(wait <= Duration::from_millis(1), "{wait:?}");
         assert_eq!((0..1_000).filter(|_| limiter.asked(&hall, at(2_000)).is_ok()).count(), 10);
+        // A higher limit holds at once.
+        limiter.adjust(1, 10);
+        assert_eq!((0..1_000).filter(|_| limiter.asked(&hall, at(2_000)).is_ok()).count(), 300);
     }
 }

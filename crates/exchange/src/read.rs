@@ -160,7 +160,7 @@ impl Fetching<'_> {
             }
             scan.take(found.response, room_bytes).await?;
             wanted_bytes = 1;
-            let over = covered_bytes >= hub.settings.scan_bytes_max || Instant::now() >= deadline;
+            let over = covered_bytes >= hub.settings().scan_bytes_max || Instant::now() >= deadline;
             if nothing || over || scan.settled() {
                 break;
             }
@@ -293,7 +293,7 @@ impl Scan {
             lines.fold(0, |sum, line| sum.saturating_add(size(line.wanted.partition_max_bytes)));
         asked
             .min(size(request.max_bytes))
-            .clamp(BATCH_BYTES, size(hub.settings.fetch_bytes_max).max(BATCH_BYTES))
+            .clamp(BATCH_BYTES, size(hub.settings().fetch_bytes_max).max(BATCH_BYTES))
     }
 
     /// Bytes that survived so far, fillers included.
@@ -590,7 +590,7 @@ fn size(bytes: i32) -> usize {
 }
 
 fn wait_bounded(hub: &Hub, max_wait_ms: i32) -> Duration {
-    let wait_ms = u64::try_from(max_wait_ms).unwrap_or(0).min(hub.settings.fetch_wait_ms_max);
+    let wait_ms = u64::try_from(max_wait_ms).unwrap_or(0).min(hub.settings().fetch_wait_ms_max);
     Duration::from_millis(wait_ms)
 }
 

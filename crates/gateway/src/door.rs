@@ -9,7 +9,7 @@ use rustls::ServerConfig;
 use shuniu_exchange::{Budget, Caller, Exchange, NodeId, WholeBudget};
 use shuniu_model::SystemId;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -81,26 +81,27 @@ impl Default for Options {
 
 /// The door of all virtual brokers.
 pub struct Door {
-    /// TLS 1.3 with client certificates.
-    pub tls: Arc<ServerConfig>,
+    /// TLS 1.3 with client certificates, as each handshake finds it.
+    pub tls: watch::Receiver<Arc<ServerConfig>>,
     /// The use cases.
     pub exchange: Arc<Exchange>,
-    /// Bounds and names.
-    pub options: Arc<Options>,
+    /// Bounds and names, as each connection finds them when it comes. Those of all connections together, the memory for
+    /// requests and the names stay as they are at the start.
+    pub options: watch::Receiver<Arc<Options>>,
 }
 
 impl Door {
     /// Serves connections until cancelled, each listener's for its virtual broker; those that are open end after the
     /// answer under way. The bounds hold for all listeners together.
     pub async fn serve(
-        mut self,
+        self,
         listeners: Vec<(NodeId, TcpListener)>,
         tracker: TaskTracker,
         cancel: CancellationToken,
     ) {
-        self.tls = without_resumption(&self.tls);
-        let places = Arc::new(Semaphore::new(self.options.connections_max));
-        let held = Held::new(&self.options);
+        let options = Arc::clone(&self.options.borrow());
+        let places = Arc::new(Semaphore::new(options.connections_max));
+        let held = Held::new(&options);
         let door = Arc::new(self);
         let accepting = listeners.into_iter().map(|(node, listener)| {
             let (door, places, held) = (Arc::clone(&door), Arc::clone(&places), held.clone());
@@ -157,10 +158,11 @@ impl Door {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, %source, "cannot switch off Nagle's algorithm");
         }
+        let options = Arc::clone(&self.options.borrow());
         let stream = tokio::select! {
             // Nobody is known yet: nothing is lost.
             () = cancel.cancelled() => return,
-            handshake = tokio::time::timeout(self.options.handshake_max, self.handshake(stream)) => {
+            handshake = tokio::time::timeout(options.handshake_max, self.handshake(stream)) => {
                 handshake.unwrap_or_else(|_| Err("its TLS handshake took too long".to_owned()))
             }
         };
@@ -180,7 +182,7 @@ impl Door {
                 return;
             }
         };
-        let Some(place) = held.take(&caller.system) else {
+        let Some(place) = held.take(&caller.system, options.connections_per_system_max) else {
             meter::connection("system-too-many");
             tracing::warn!(%source, system = %caller.system, "a connection is refused: its system has as many as allowed");
             return;
@@ -189,7 +191,7 @@ impl Door {
             Ok(session) => {
                 meter::connection("served");
                 let _open = meter::Open::new();
-                let (caller, options, budget) = (&caller, self.options.as_ref(), place.budget.clone());
+                let (caller, options, budget) = (&caller, options.as_ref(), place.budget.clone());
                 Serving { session, caller, options, budget, tracker, cancel }.run(stream).await;
             }
             Err(closed) => {
@@ -218,7 +220,7 @@ impl Door {
             }
             _ => return Err("it speaks neither TLS nor Kafka".to_owned()),
         }
-        let acceptor = TlsAcceptor::from(Arc::clone(&self.tls));
+        let acceptor = TlsAcceptor::from(without_resumption(&self.tls.borrow()));
         acceptor.accept(stream).await.map_err(|error| format!("TLS: {error}"))
     }
 }
@@ -233,11 +235,8 @@ fn without_resumption(tls: &ServerConfig) -> Arc<ServerConfig> {
 
 fn caller(stream: &TlsStream<TcpStream>, source: SocketAddr) -> Result<Caller, String> {
     let (_, connection) = stream.get_ref();
-    let certificate = connection
-        .peer_certificates()
-        .and_then(<[_]>::first)
-        .ok_or_else(|| "it showed no certificate".to_owned())?;
-    Caller::of_certificate(certificate, source).map_err(|error| error.to_string())
+    let chain = connection.peer_certificates().ok_or_else(|| "it showed no certificate".to_owned())?;
+    Caller::of_chain(chain, source).map_err(|error| error.to_string())
 }
 
 /// What each system holds.
@@ -245,7 +244,6 @@ fn caller(stream: &TlsStream<TcpStream>, source: SocketAddr) -> Result<Caller, S
 struct Held {
     systems: Arc<Mutex<HashMap<SystemId, (usize, Budget)>>>,
     frames: WholeBudget,
-    connections_max: usize,
     frames_bytes_max: usize,
 }
 
@@ -261,14 +259,13 @@ impl Held {
         Self {
             systems: Arc::default(),
             frames: Budget::of_all(options.frames_bytes_max),
-            connections_max: options.connections_per_system_max,
             frames_bytes_max: options.frames_bytes_per_system_max,
         }
     }
 
-    fn take(&self, system: &SystemId) -> Option<Place> {
+    fn take(&self, system: &SystemId, connections_max: usize) -> Option<Place> {
         let mut systems = self.systems.lock().unwrap_or_else(PoisonError::into_inner);
-        if systems.get(system).map_or(0, |(count, _)| *count) >= self.connections_max {
+        if systems.get(system).map_or(0, |(count, _)| *count) >= connections_max {
             return None;
         }
         let (count, budget) =
@@ -296,12 +293,12 @@ mod tests {
 
     #[test]
     fn p10_one_system_cannot_take_every_connection() {
-        let held = Held::new(&Options { connections_per_system_max: 1, ..Options::default() });
+        let held = Held::new(&Options::default());
         let (hall, bank) = (SystemId::parse("hall").unwrap(), SystemId::parse("bank").unwrap());
-        let one = held.take(&hall).unwrap();
-        assert!(held.take(&hall).is_none());
-        assert!(held.take(&bank).is_some());
+        let one = held.take(&hall, 1).unwrap();
+        assert!(held.take(&hall, 1).is_none());
+        assert!(held.take(&bank, 1).is_some());
         drop(one);
-        assert!(held.take(&hall).is_some());
+        assert!(held.take(&hall, 1).is_some());
     }
 }

@@ -106,3 +106,28 @@ fn complain(failure: &dyn std::error::Error) {
         cause = error.source();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of a command line without quotes; systemd and container files write them differently.
+    fn words(line: &str) -> Vec<&str> {
+        line.split(|c: char| c.is_whitespace() || "[]\",".contains(c)).filter(|it| !it.is_empty()).collect()
+    }
+
+    #[test]
+    fn the_unit_and_the_container_file_start_the_hub_by_a_command_line_that_there_is() {
+        let unit = include_str!("../../../config/shuniu.service");
+        let container = include_str!("../../../config/Containerfile");
+        let starts = unit.lines().filter_map(|line| line.strip_prefix("ExecStart=")).map(words);
+        let commands = container.lines().filter_map(|line| line.strip_prefix("CMD ")).map(words);
+        let commands = commands.map(|words| [vec!["shuniu"], words].concat());
+        let lines: Vec<_> = starts.chain(commands).collect();
+        assert_eq!(lines.len(), 2);
+        for line in lines {
+            let Arguments { command } = Arguments::try_parse_from(&line).unwrap();
+            assert!(matches!(command, Command::Hub(_)), "{line:?}");
+        }
+    }
+}

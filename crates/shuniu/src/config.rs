@@ -8,7 +8,9 @@ mod doors;
 mod engine;
 mod exchange;
 mod hub;
+mod place;
 mod records;
+mod reload;
 mod strict;
 mod tls;
 
@@ -21,8 +23,9 @@ pub use directory::{Directory, DirectoryStore};
 pub use doors::{Api, Gateway, VirtualBroker};
 pub use engine::Engine;
 pub use exchange::Exchange;
-pub use hub::Hub;
+pub use hub::{Hub, LogLevel};
 pub use records::{Kafka, RecordStore, Records};
+pub use reload::Taken;
 pub use tls::Tls;
 
 /// Everything that the hub can be told.
@@ -63,9 +66,27 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
+    /// The file says something that cannot be.
+    #[error("cannot use configuration `{path}`{}", place_hint(*.line, .key.as_deref()))]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Where, counted from 1; `None` where a key that is left out has a default that does not go with the others.
+        line: Option<usize>,
+        /// Whose value it is; `None` where it is no key's.
+        key: Option<String>,
+        /// What is wrong.
+        #[source]
+        source: Box<ConfigError>,
+    },
     /// The text is not TOML, or a value has the wrong type.
-    #[error("cannot parse the configuration")]
-    Parse(#[source] Box<toml::de::Error>),
+    #[error("cannot parse the configuration: {message}")]
+    Parse {
+        /// What is wrong, in one line.
+        message: String,
+        /// The byte where it is.
+        at: Option<usize>,
+    },
     /// There is no such key.
     #[error("unknown key `{key}`{}", nearest_hint(.nearest.as_deref()))]
     UnknownKey {
@@ -92,7 +113,16 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text)
+        Self::parse(&text).map_err(|source| {
+            let (at, key) = match &source {
+                ConfigError::Parse { at, .. } => (*at, at.and_then(|at| place::key_at(&text, at))),
+                ConfigError::UnknownKey { key, .. } => (place::of_key(&text, key), None),
+                ConfigError::Value { key, .. } => (place::of_key(&text, key), None),
+                ConfigError::Read { .. } | ConfigError::File { .. } => (None, None),
+            };
+            let line = at.map(|at| place::line(&text, at));
+            ConfigError::File { path: path.to_owned(), line, key, source: Box::new(source) }
+        })
     }
 
     /// Parses and checks a configuration; keys that are left out have their defaults.
@@ -100,19 +130,22 @@ impl Config {
     /// # Errors
     /// See [`ConfigError`].
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let parse_error = |error| ConfigError::Parse(Box::new(error));
-        let table: toml::Table = text.parse().map_err(parse_error)?;
+        let table: toml::Table = text.parse().map_err(|error| ConfigError::parse(&error))?;
         strict::check(&table, &Self::known())?;
-        let config: Self = toml::from_str(text).map_err(parse_error)?;
-        config.hub.check()?;
-        config.directory.check()?;
-        config.gateway.check(config.records.store)?;
-        config.kafka.check(&config.records, config.exchange.fetch_bytes_max)?;
-        config.api.check()?;
-        config.exchange.check()?;
-        config.engine.check()?;
-        config.audit.check()?;
+        let config: Self = toml::from_str(text).map_err(|error| ConfigError::parse(&error))?;
+        config.check()?;
         Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.hub.check()?;
+        self.directory.check()?;
+        self.gateway.check(self.records.store)?;
+        self.kafka.check(&self.records, self.exchange.fetch_bytes_max)?;
+        self.api.check()?;
+        self.exchange.check()?;
+        self.engine.check()?;
+        self.audit.check()
     }
 
     /// The configuration as TOML, every key included.
@@ -125,7 +158,26 @@ impl Config {
     }
 
     fn known() -> toml::Table {
-        toml::Table::try_from(Self::default()).unwrap_or_default()
+        Self::default().table()
+    }
+
+    /// Every key. A path that is not UTF-8 would leave it empty; TOML names none.
+    fn table(&self) -> toml::Table {
+        toml::Table::try_from(self).unwrap_or_default()
+    }
+}
+
+impl ConfigError {
+    fn parse(error: &toml::de::Error) -> Self {
+        Self::Parse { message: error.message().replace('\n', "; "), at: error.span().map(|span| span.start) }
+    }
+}
+
+fn place_hint(line: Option<usize>, key: Option<&str>) -> String {
+    match (line, key) {
+        (Some(line), Some(key)) => format!(", line {line} (`{key}`)"),
+        (Some(line), None) => format!(", line {line}"),
+        (None, _) => String::new(),
     }
 }
 
@@ -205,6 +257,28 @@ mod tests {
             "[audit]\ntiles = \"tape\"",
         ] {
             assert!(Config::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_named_with_its_file_line_and_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hub.toml");
+        for (text, line, key) in [
+            ("[hub]\n\n[gateway]\nlistn = \"0.0.0.0:1\"", 4, "`gateway.listn`"),
+            ("# first\n[gatway]\nport = 1", 2, "`gatway`"),
+            ("[gateway]\nport = 9093\nlisten = \"localhost\"", 3, "`gateway.listen`"),
+            ("[gateway]\nport = \"9093\"", 2, "`gateway.port`"),
+            ("[hub]\nshutdown_seconds = 0", 2, "`hub.shutdown_seconds`"),
+            ("[hub]\ntime_zone = \"UTC\"\ntime_zone", 3, ""),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = Config::read(&path).unwrap_err();
+            let ConfigError::File { line: found, source, .. } = &error else { panic!("{text}: {error:?}") };
+            let said = format!("{error}: {source}");
+            assert_eq!(*found, Some(line), "{text}: {said}");
+            assert!(said.contains(key) && said.contains("hub.toml"), "{text}: {said}");
+            assert!(!said.contains('\n'), "{said}");
         }
     }
 

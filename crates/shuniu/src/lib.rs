@@ -11,7 +11,7 @@ pub mod directory;
 mod doctor;
 mod figure;
 pub mod keys;
-mod log_line;
+pub mod log_line;
 pub mod operator;
 mod secret_file;
 pub mod serve;

@@ -4,10 +4,46 @@ use std::io::{self, Write};
 
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload};
 
-/// Starts logging to standard error.
-pub(crate) fn start(level: LevelFilter) {
-    tracing_subscriber::fmt().with_writer(Lines(io::stderr)).with_max_level(level).with_ansi(false).init();
+use crate::config::LogLevel;
+
+/// How much is logged, which can change.
+pub struct Level {
+    /// What the command line says; it goes before the configuration.
+    asked: Option<LevelFilter>,
+    handle: reload::Handle<LevelFilter, Registry>,
+}
+
+/// Starts logging to standard error: as the command line says, or the configuration.
+pub(crate) fn start(asked: Option<LevelFilter>, configured: LogLevel) -> Level {
+    let (level, handle) = reload::Layer::new(asked.unwrap_or(filter(configured)));
+    let lines = tracing_subscriber::fmt::layer().with_writer(Lines(io::stderr)).with_ansi(false);
+    tracing_subscriber::registry().with(level).with(lines).init();
+    Level { asked, handle }
+}
+
+impl Level {
+    /// Logs as much as the configuration says, unless the command line says otherwise.
+    pub(crate) fn set(&self, configured: LogLevel) {
+        if self.asked.is_none()
+            && let Err(error) = self.handle.reload(filter(configured))
+        {
+            tracing::error!(%error, "the log's level cannot be changed");
+        }
+    }
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
 }
 
 /// Writers of events, each as one line: a control character within it is written as its escape. Header names, topics,

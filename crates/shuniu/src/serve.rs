@@ -3,11 +3,12 @@
 mod metrics;
 mod records;
 mod recovery;
+mod reload;
 mod revocation;
 mod tls;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{self, Config};
 use crate::directory::{self, DirectoryError};
 use crate::keys::Keys;
+use crate::log_line::Level;
 use crate::secret_file::SecretFileError;
 use crate::service;
 use crate::telemetry::Metrics;
@@ -39,7 +41,9 @@ use metrics::Sampled;
 pub(crate) use records::Records;
 use records::virtual_brokers;
 use recovery::Recovery;
+use reload::{Live, Reload};
 use revocation::Revocations;
+use tls::Papers;
 pub use tls::TlsError;
 
 /// Why a hub does not start, or ended by itself.
@@ -166,6 +170,20 @@ impl ServeError {
 pub enum Order {
     /// Close in order. A second one ends the notice that clients are given.
     Stop,
+    /// Take the configuration, certificates and key over again.
+    Reload,
+}
+
+/// What the hub is started with.
+pub struct Program {
+    /// The configuration.
+    pub config: Config,
+    /// Its file, to be read again.
+    pub file: Option<PathBuf>,
+    /// How much is logged.
+    pub level: Level,
+    /// What is measured.
+    pub metrics: Metrics,
 }
 
 /// Runs the hub until it is told to stop (or nobody is left to tell it), or until it must not go on.
@@ -173,52 +191,53 @@ pub enum Order {
 /// # Errors
 /// See [`ServeError`].
 pub async fn run(
-    config: &Config,
+    program: Program,
     clock: Clock,
-    metrics: Metrics,
     mut orders: mpsc::Receiver<Order>,
 ) -> Result<(), ServeError> {
+    let Program { config, file, level, metrics } = program;
+    let config = &config;
     let folder = &config.hub.data_folder;
     std::fs::create_dir_all(folder)
         .map_err(|source| ServeError::Folder { folder: folder.clone(), source })?;
     // What can be refused without touching a record comes first: keys, certificates, addresses.
     let keys = Keys::open(folder).map_err(ServeError::Keys)?;
     let revocations = Revocations::default();
-    let tls = tls::server(folder, &config.tls, revocations.clone()).map_err(ServeError::Tls)?;
+    let papers = Papers::read(folder, &config.tls, revocations.clone()).map_err(ServeError::Tls)?;
     let listeners = Listeners::open(config).await?;
 
     let mut base = Base::open(config, &keys, &clock).await?;
     let (watched, unwatched) = (TaskTracker::new(), CancellationToken::new());
     watched.spawn(service::watched(unwatched.clone()));
-    let mut doors = Doors::open(config, &base, keys, clock, (tls, revocations), listeners, metrics).await?;
+    let mut doors =
+        Doors::open(config, &base, keys, clock, (papers, &revocations), listeners, metrics).await?;
     tracing::info!(kafka = ?doors.kafka, http = %config.api.listen, "the hub is open");
     service::ready("open");
-
-    // The first of what the hub is told and of what it finds out. Of what may go on and what must end, the end counts.
-    let mut told = async || {
-        let (failed, lost) = (&mut base.sequencing.failed, &mut doors.lost);
-        let (sequenced, whole) = (failed.is_terminated(), lost.is_terminated());
-        tokio::select! {
-            biased;
-            Ok(error) = failed, if !sequenced => Err(ServeError::Sequencer(Box::new(error))),
-            Ok(lost) = lost, if !whole => Err(ServeError::records(lost)),
-            _ = orders.recv() => Ok(()),
-        }
+    let mut reload = Reload {
+        file,
+        config: config.clone(),
+        level,
+        revocations,
+        exchange: Arc::clone(&doors.exchange),
+        audit: base.audit.clone(),
+        live: doors.live,
     };
-    let mut ended = told().await;
+
+    let mut told = Told { failed: &mut base.sequencing.failed, lost: &mut doors.lost, orders: &mut orders };
+    let mut ended = told.until_stopped(&mut reload).await;
     // Not ready from here on. Only a hub in order goes on serving while others take over.
     doors.closing.cancel();
-    let notice = Duration::from_secs(config.hub.notice_seconds);
+    let notice = Duration::from_secs(reload.config.hub.notice_seconds);
     if ended.is_ok() && !notice.is_zero() {
         tracing::info!("the hub is about to close, in {} s", notice.as_secs());
         service::stopping("about to close; still serving");
-        if let Ok(told) = tokio::time::timeout(notice, told()).await {
+        if let Ok(told) = tokio::time::timeout(notice, told.until_stopped(&mut reload)).await {
             ended = told;
         }
     }
     tracing::info!("the hub closes");
     service::stopping("closing");
-    let patience = Duration::from_secs(config.hub.shutdown_seconds);
+    let patience = Duration::from_secs(reload.config.hub.shutdown_seconds);
     // Doors first, so that nothing new is recorded; then what they stand on, so that a withdrawal stops also what is
     // under way till then; then the log, so that what was recorded is in it; then its sequencer, so that all of it is
     // under a checkpoint; the records last.
@@ -231,6 +250,35 @@ pub async fn run(
     base.store.close().await;
     close(&watched, &unwatched, patience, "the watchdog").await;
     ended
+}
+
+/// What a running hub listens to.
+struct Told<'a> {
+    failed: &'a mut oneshot::Receiver<SequencerError>,
+    lost: &'a mut oneshot::Receiver<RecoverError>,
+    orders: &'a mut mpsc::Receiver<Order>,
+}
+
+impl Told<'_> {
+    /// Resolves when the hub is to stop: told to, or because it must not go on. Reloads meanwhile.
+    async fn until_stopped(&mut self, reload: &mut Reload) -> Result<(), ServeError> {
+        loop {
+            let (sequenced, whole) = (self.failed.is_terminated(), self.lost.is_terminated());
+            let order = tokio::select! {
+                // Of what may go on and what must end, the end counts.
+                biased;
+                Ok(error) = &mut *self.failed, if !sequenced => {
+                    return Err(ServeError::Sequencer(Box::new(error)));
+                }
+                Ok(lost) = &mut *self.lost, if !whole => return Err(ServeError::records(lost)),
+                order = self.orders.recv() => order,
+            };
+            match order {
+                Some(Order::Reload) => reload.run().await,
+                Some(Order::Stop) | None => return Ok(()),
+            }
+        }
+    }
 }
 
 /// What holds data: records, directory, audit log.
@@ -304,6 +352,8 @@ struct Doors {
     behind_cancel: CancellationToken,
     /// Fires when the hub is about to close.
     closing: CancellationToken,
+    exchange: Arc<Exchange>,
+    live: Live,
     /// Resolves when the audit log turns out to know of records that the record store does not have.
     lost: oneshot::Receiver<RecoverError>,
 }
@@ -314,7 +364,7 @@ impl Doors {
         base: &Base,
         keys: Keys,
         clock: Clock,
-        (tls, revocations): (Arc<rustls::ServerConfig>, Revocations),
+        (papers, revocations): (Papers, &Revocations),
         Listeners { kafka, http, health }: Listeners,
         metrics: Metrics,
     ) -> Result<Self, ServeError> {
@@ -323,10 +373,12 @@ impl Doors {
         let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
         let (behind, behind_cancel) = (TaskTracker::new(), CancellationToken::new());
         let policy = PolicyWatch::start(base.store.clone(), clock, &behind, behind_cancel.clone());
+        let live = Live::of(config, papers);
         let parts = Parts {
             upstream: Arc::clone(&base.records.upstream),
             store: base.store.clone(),
             policy: policy.await.map_err(ServeError::Policy)?,
+            trusted: live.trust.subscribe(),
             audit: base.audit.clone(),
             keys: Arc::new(keys),
             settings: settings(&config.exchange),
@@ -351,12 +403,15 @@ impl Doors {
         let (sender, lost) = oneshot::channel();
         behind.spawn(recovery.run(covered, sender, behind_cancel.clone()));
         let gateway = shuniu_gateway::Door {
-            tls: Arc::clone(&tls),
+            tls: live.tls.subscribe(),
             exchange: Arc::clone(&exchange),
-            options: Arc::new(gateway_options(config)),
+            options: live.gateway.subscribe(),
         };
-        let api =
-            shuniu_api::Door { tls, exchange: Arc::clone(&exchange), options: api_options(&config.api) };
+        let api = shuniu_api::Door {
+            tls: live.tls.subscribe(),
+            exchange: Arc::clone(&exchange),
+            options: live.api.subscribe(),
+        };
         let listening = kafka.iter().filter_map(|(_, listener)| listener.local_addr().ok()).collect();
         tracker.spawn(gateway.serve(kafka, tracker.clone(), cancel.clone()));
         tracker.spawn(api.serve(http, tracker.clone(), cancel.clone()));
@@ -374,10 +429,15 @@ impl Doors {
         };
         let sequenced = base.sequencing.state.clone();
         let notes = Arc::new(move || sequencing_notes(&sequenced.borrow()));
-        let supervised =
-            shuniu_api::Health { exchange, notes, closing: closing.clone(), routes: sampled.routes() };
+        let supervised = shuniu_api::Health {
+            exchange: Arc::clone(&exchange),
+            notes,
+            closing: closing.clone(),
+            routes: sampled.routes(),
+        };
         tracker.spawn(supervised.serve(health, tracker.clone(), cancel.clone()));
-        Ok(Self { kafka: listening, tracker, cancel, behind, behind_cancel, closing, lost })
+        let kafka = listening;
+        Ok(Self { kafka, tracker, cancel, behind, behind_cancel, closing, exchange, live, lost })
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use shuniu_tests::Hub;
 
 /// kcat's metadata request with the given files; what it says.
-fn knock(hub: &Hub, certificate: Option<(&Path, &Path)>, authority: &Path) -> String {
+pub(crate) fn knock(hub: &Hub, certificate: Option<(&Path, &Path)>, authority: &Path) -> String {
     let mut command = Command::new("kcat");
     command.env_remove("LD_LIBRARY_PATH");
     command.args(["-b", &hub.bootstrap(), "-L", "-m", "4", "-X", "security.protocol=ssl"]);

@@ -15,6 +15,7 @@ mod limits;
 mod main_job;
 mod operating;
 mod production;
+mod reload;
 mod revocation;
 
 use std::collections::BTreeMap;

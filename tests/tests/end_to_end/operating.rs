@@ -60,7 +60,7 @@ fn the_metrics_are_the_listed_ones_and_count_what_happened() {
 }
 
 /// What a service manager hears on its socket, message by message.
-fn service_manager(hub: &Hub) -> (String, mpsc::Receiver<String>) {
+pub(crate) fn service_manager(hub: &Hub) -> (String, mpsc::Receiver<String>) {
     let path = hub.folder().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     let (sender, heard) = mpsc::channel();
@@ -77,7 +77,7 @@ fn service_manager(hub: &Hub) -> (String, mpsc::Receiver<String>) {
 }
 
 /// Waits for a message that says something.
-fn hears(heard: &mpsc::Receiver<String>, words: &str) -> String {
+pub(crate) fn hears(heard: &mpsc::Receiver<String>, words: &str) -> String {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());

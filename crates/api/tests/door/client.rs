@@ -10,6 +10,7 @@ use serde_json::Value;
 use shuniu_api::{Door, Health, Options};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -72,7 +73,8 @@ impl Open {
         let (at, health_at) = (listener.local_addr().unwrap(), health.local_addr().unwrap());
         let mut options = Options::default();
         adjust(&mut options);
-        let (tls, exchange) = (world.authority.server(), Arc::clone(&world.exchange));
+        let (tls, exchange) = (watch::channel(world.authority.server()).1, Arc::clone(&world.exchange));
+        let options = watch::channel(options).1;
         let door = Door { tls, exchange: Arc::clone(&exchange), options };
         let (tracker, cancel) = (world.tracker.clone(), world.cancel.clone());
         world.tracker.spawn(door.serve(listener, tracker.clone(), cancel.clone()));

@@ -13,7 +13,7 @@ use shuniu_broker::memory::MemoryUpstream;
 use shuniu_broker::{NodeId, Upstream};
 use shuniu_exchange::apply::{Context, DirectoryFile};
 use shuniu_exchange::{
-    Caller, Exchange, KeyRing, KeyUnavailable, Parts, PolicyWatch, Recorded, Session, Settings,
+    Caller, Exchange, KeyRing, KeyUnavailable, Parts, PolicyWatch, Recorded, Session, Settings, Trust,
 };
 use shuniu_ledger::note::NoteSigner;
 use shuniu_ledger::{BootId, Draft, Entry, SubjectKey, Suite};
@@ -26,6 +26,7 @@ use shuniu_wire::messages::produce_request::{PartitionProduceData, TopicProduceD
 use shuniu_wire::messages::produce_response::PartitionProduceResponse;
 use shuniu_wire::messages::{FetchRequest, FetchResponse, ProduceRequest, StrBytes, TopicName};
 use shuniu_wire::{ApiKey, Response, decode_response};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,6 +42,14 @@ impl KeyRing for Keys {
 
     fn subjects_of(&self, year: u16) -> Result<SubjectKey, KeyUnavailable> {
         Ok(SubjectKey::new(year, &[9; 32]))
+    }
+}
+
+struct Everybody;
+
+impl Trust for Everybody {
+    fn believes(&self, _chain: &[Vec<u8>], _now: Timestamp) -> bool {
+        true
     }
 }
 
@@ -98,6 +107,7 @@ impl World {
             upstream: Arc::clone(&records) as _,
             store: store.clone(),
             policy,
+            trusted: watch::channel(Arc::new(Everybody) as Arc<dyn Trust>).1,
             audit: log,
             keys: Arc::new(Keys),
             settings,
@@ -300,6 +310,7 @@ pub(crate) fn caller(system: &str) -> Caller {
         system: SystemId::parse(system).unwrap(),
         certificate: format!("{:x}", system.len()),
         ends_at,
+        chain: Arc::default(),
         source,
     }
 }

@@ -12,6 +12,7 @@ use shuniu_gateway::{Broker, Door, Options};
 use shuniu_wire::{ApiKey, Request, Response, decode_response, encode_request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -38,9 +39,9 @@ impl Open {
         let mut options = Options { brokers: [(NodeId(1), broker)].into(), ..Options::default() };
         adjust(&mut options);
         let door = Door {
-            tls: world.authority.server(),
+            tls: watch::channel(world.authority.server()).1,
             exchange: Arc::clone(&world.exchange),
-            options: Arc::new(options),
+            options: watch::channel(Arc::new(options)).1,
         };
         world.tracker.spawn(door.serve(
             vec![(NodeId(1), listener)],

@@ -1,5 +1,6 @@
 //! P6 at this door: what is withdrawn stops on connections that are open already.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shuniu_wire::messages::{FetchResponse, MetadataRequest, MetadataResponse};
@@ -7,7 +8,7 @@ use tokio::io::AsyncReadExt;
 
 use crate::client::{Client, LONG, Open};
 use crate::records::{fetch, large_answers, publish_megabytes, whole_permit};
-use crate::world::{Claim, World, second_after_begin, seconds_after_begin};
+use crate::world::{Believes, Claim, World, second_after_begin, seconds_after_begin};
 
 /// The policy is asked for every 250 ms; P6 promises a second.
 const STOPPED_WITHIN: Duration = Duration::from_secs(1);
@@ -40,6 +41,22 @@ async fn p6_an_open_connection_is_reset_when_its_certificate_ends() {
     let error = hall.frame().await.unwrap_err();
     let lasted = begin.elapsed();
     assert!((Duration::from_secs(4)..Duration::from_secs(5)).contains(&lasted), "{lasted:?}");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    open.world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p6_an_open_connection_is_reset_when_its_authority_is_no_longer_trusted() {
+    let open = Open::new().await;
+    let mut hall = open.client("hall").await;
+    let _: MetadataResponse = hall.ask(9, MetadataRequest::default().with_topics(None)).await;
+    // Trusted still: nothing happens to it.
+    open.world.trust.send_replace(Arc::new(Believes(true)));
+    let _: MetadataResponse = hall.ask(9, MetadataRequest::default().with_topics(None)).await;
+    open.world.trust.send_replace(Arc::new(Believes(false)));
+    let distrusted = Instant::now();
+    let error = hall.frame().await.unwrap_err();
+    assert!(distrusted.elapsed() < STOPPED_WITHIN, "{:?}", distrusted.elapsed());
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     open.world.close().await;
 }

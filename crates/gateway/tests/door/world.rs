@@ -17,7 +17,7 @@ use shuniu_archive::{AuditLog, AuditOptions};
 use shuniu_broker::{BoxFuture, Connection, Node, NodeId, Upstream, UpstreamError};
 use shuniu_engine::{Engine, EngineConfig};
 use shuniu_exchange::apply::{Context, DirectoryFile};
-use shuniu_exchange::{Exchange, KeyRing, KeyUnavailable, Parts, PolicyWatch, Settings};
+use shuniu_exchange::{Exchange, KeyRing, KeyUnavailable, Parts, PolicyWatch, Settings, Trust};
 use shuniu_ledger::{BootId, Entry, SubjectKey, Suite};
 use shuniu_model::{Clock, GrantId, GrantState, Timestamp};
 use shuniu_store::{Change, Store};
@@ -25,6 +25,7 @@ use shuniu_wire::batch::{Scratch, batches};
 use shuniu_wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use shuniu_wire::messages::{FetchRequest, FetchResponse, StrBytes, TopicName};
 use shuniu_wire::{Request, Response};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -58,6 +59,8 @@ pub(crate) struct World {
     pub(crate) authority: Authority,
     pub(crate) tracker: TaskTracker,
     pub(crate) cancel: CancellationToken,
+    /// Whose certificates are believed.
+    pub(crate) trust: watch::Sender<Arc<dyn Trust>>,
     engine: Arc<Engine>,
     /// Requests of the exchange to its record store.
     calls: Arc<AtomicUsize>,
@@ -107,10 +110,12 @@ impl World {
             AuditLog::start(upstream, audit, Arc::clone(&clock), &tracker, cancel.clone()).await.unwrap();
         let policy = PolicyWatch::start(store.clone(), clock, &tracker, cancel.clone()).await.unwrap();
         let calls = Arc::new(AtomicUsize::new(0));
+        let (trust, trusted) = watch::channel(Arc::new(Believes(true)) as Arc<dyn Trust>);
         let parts = Parts {
             upstream: Arc::new(Counted(Arc::clone(&engine) as _, Arc::clone(&calls))),
             store: store.clone(),
             policy,
+            trusted,
             audit,
             keys: Arc::new(Keys),
             settings,
@@ -119,8 +124,18 @@ impl World {
         };
         let exchange = Exchange::start(parts, &tracker, &cancel);
         let authority = Authority::new();
-        let world =
-            Self { exchange, store, authority, tracker, cancel, engine, calls, engine_tracker, folder };
+        let world = Self {
+            exchange,
+            store,
+            authority,
+            trust,
+            tracker,
+            cancel,
+            engine,
+            calls,
+            engine_tracker,
+            folder,
+        };
         world.topics_made().await;
         world
     }
@@ -237,6 +252,16 @@ impl Claim {
     pub(crate) fn of(name: &'static str) -> Self {
         let uri = Some(format!("urn:shuniu:system:{name}"));
         Self { name, uri, usage: ExtendedKeyUsagePurpose::ClientAuth, last_second: None }
+    }
+}
+
+/// Whether anybody is believed.
+pub(crate) struct Believes(pub(crate) bool);
+
+impl Trust for Believes {
+    fn believes(&self, chain: &[Vec<u8>], _now: Timestamp) -> bool {
+        assert!(!chain.is_empty());
+        self.0
     }
 }
 

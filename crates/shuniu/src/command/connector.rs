@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{Failure, say};
+use crate::config::LogLevel;
 use crate::{clock, log_line};
 
 #[derive(Debug, Subcommand)]
@@ -34,7 +35,7 @@ pub(super) enum Command {
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     let Command::Run { file, once, confirm, report, log } = command;
-    log_line::start(log);
+    log_line::start(Some(log), LogLevel::Info);
     let connector = Connector::load(&file)?;
     let options = RunOptions { confirm, once, progress: true, clock: clock::system() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -9,7 +9,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::Failure;
 use crate::config::Config;
-use crate::serve::Order;
+use crate::serve::{Order, Program};
 use crate::telemetry::Metrics;
 use crate::{clock, log_line, serve};
 
@@ -21,33 +21,36 @@ pub(super) struct Command {
     /// The configuration; config/hub.toml shows every key. Without it every key has its default.
     #[arg(long)]
     config: Option<PathBuf>,
-    /// How much is logged, to standard error: error, warn, info, debug or trace.
-    #[arg(long, default_value = "info")]
-    log: LevelFilter,
+    /// How much is logged, to standard error: error, warn, info, debug or trace. Goes before the configuration's `hub.log`.
+    #[arg(long)]
+    log: Option<LevelFilter>,
 }
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     super::keep_from_others();
     let config = command.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
-    log_line::start(command.log);
+    let level = log_line::start(command.log, config.hub.log);
     let metrics = Metrics::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut hangup = signal(SignalKind::hangup())?;
+        let program = Program { config, file: command.config, level, metrics };
         let (sender, orders) = mpsc::channel(ORDERS_WAITING_MAX);
         let signalled = async {
             loop {
                 let order = tokio::select! {
                     _ = terminate.recv() => Order::Stop,
                     _ = interrupt.recv() => Order::Stop,
+                    _ = hangup.recv() => Order::Reload,
                 };
-                // Full of orders to stop, or of nobody who listens: the hub closes already.
+                // Where so many wait already, one more says nothing new; nobody listens while the hub closes.
                 sender.try_send(order).ok();
             }
         };
         tokio::select! {
-            ended = serve::run(&config, clock::system(), metrics, orders) => Ok(ended?),
+            ended = serve::run(program, clock::system(), orders) => Ok(ended?),
             never = signalled => never,
         }
     })

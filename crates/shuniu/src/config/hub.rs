@@ -6,6 +6,22 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, require};
 
+/// How much is logged: each of these, and what is before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What the hub cannot do.
+    Error,
+    /// What somebody should look at.
+    Warn,
+    /// What it does.
+    Info,
+    /// Every connection and request.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
 /// The machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -15,6 +31,8 @@ pub struct Hub {
     /// Where a bare date begins and ends, in directory files and searches of the audit log (IANA name). Commands read it
     /// from the file that `--config` names.
     pub time_zone: String,
+    /// How much is logged.
+    pub log: LogLevel,
     /// How long the hub still serves after it is told to stop, while `/health/ready` says that it is about to close.
     pub notice_seconds: u64,
     /// How long a shutdown waits for connections and the audit log.
@@ -26,6 +44,7 @@ impl Default for Hub {
         Self {
             data_folder: "data".into(),
             time_zone: "Asia/Shanghai".into(),
+            log: LogLevel::Info,
             notice_seconds: 0,
             shutdown_seconds: 10,
         }

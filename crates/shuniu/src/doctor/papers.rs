@@ -175,7 +175,7 @@ fn check_own(
         return;
     };
     // The hub reads it with the same function; where it comes from is not known here and makes no difference.
-    match Caller::of_certificate(der, SocketAddr::from(([0, 0, 0, 0], 0))) {
+    match Caller::of_chain(&[der], SocketAddr::from(([0, 0, 0, 0], 0))) {
         Ok(caller) => findings.ok(
             "certificate",
             format_args!("{} is that of the system `{}`, serial {}", path.display(), caller.system, caller.certificate),

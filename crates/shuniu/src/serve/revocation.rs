@@ -26,7 +26,7 @@ impl Revocations {
         };
         // Where it comes from makes no difference to whether it is revoked.
         let source = SocketAddr::from(([0, 0, 0, 0], 0));
-        let Ok(caller) = Caller::of_certificate(certificate, source) else {
+        let Ok(caller) = Caller::of_chain(std::slice::from_ref(certificate), source) else {
             return Some(CertificateError::ApplicationVerificationFailure);
         };
         exchange.certificate_refused(&caller.certificate).then_some(CertificateError::Revoked)

@@ -1,12 +1,18 @@
 //! TLS 1.3 with client certificates.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
+use sha2::{Digest as _, Sha256};
+use shuniu_exchange::Trust;
+use shuniu_model::Timestamp;
 
 use super::revocation::{Revocations, Verifier};
 use crate::config::Tls;
@@ -53,32 +59,76 @@ pub enum TlsError {
     Fit(#[source] rustls::Error),
 }
 
-/// The doors' TLS; file names are within the data folder unless absolute.
-pub(super) fn server(
-    folder: &Path,
-    config: &Tls,
-    revocations: Revocations,
-) -> Result<Arc<ServerConfig>, TlsError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let path = folder.join(&config.authority);
-    let authorities = certificates(&path)?;
-    ends("authority", &authorities);
-    let roots = trusting(&path, authorities)?;
-    let authority = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-        .build()
-        .map_err(TlsError::Verifier)?;
-    let verifier = Arc::new(Verifier { authority, revocations });
-    let chain = certificates(&folder.join(&config.certificate))?;
-    // What is behind the first ends later, or is the authority's to watch.
-    ends("hub", chain.get(..1).unwrap_or_default());
-    let key = private_key(folder.join(&config.key))?;
-    let mut server = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .and_then(|builder| builder.with_client_cert_verifier(verifier).with_single_cert(chain, key))
-        .map_err(TlsError::Fit)?;
-    // Every connection shows its certificate anew: a resumed one would be believed from before a revocation or an end.
-    server.send_tls13_tickets = 0;
-    Ok(Arc::new(server))
+/// An entry of the audit log names no more authorities than this.
+const AUTHORITIES_NAMED_MAX: usize = 32;
+
+/// What the hub shows, and whom it believes.
+pub(super) struct Papers {
+    /// The doors' TLS.
+    pub(super) server: Arc<ServerConfig>,
+    /// The authorities, for connections that are open.
+    pub(super) trust: Arc<dyn Trust>,
+    /// SHA-256 of the hub's certificate, and of each authority's.
+    shown: String,
+    trusted: Vec<String>,
+}
+
+/// For the audit log: certificates are public.
+impl fmt::Display for Papers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = self.trusted.get(..AUTHORITIES_NAMED_MAX).unwrap_or(&self.trusted);
+        write!(f, "shows certificate {}, trusts {}", self.shown, named.join(", "))?;
+        match self.trusted.len() - named.len() {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+/// Certificates of these authorities are believed, revoked or not: that is looked at elsewhere.
+struct Authorities(Arc<dyn ClientCertVerifier>);
+
+impl Trust for Authorities {
+    fn believes(&self, chain: &[Vec<u8>], now: Timestamp) -> bool {
+        let chain: Vec<CertificateDer<'_>> = chain.iter().map(|it| it.as_slice().into()).collect();
+        let Some((own, between)) = chain.split_first() else { return false };
+        let now = Duration::from_micros(u64::try_from(now.as_micros()).unwrap_or(0));
+        self.0.verify_client_cert(own, between, UnixTime::since_unix_epoch(now)).is_ok()
+    }
+}
+
+impl Papers {
+    /// Reads certificates and key; file names are within the data folder unless absolute.
+    pub(super) fn read(folder: &Path, config: &Tls, revocations: Revocations) -> Result<Self, TlsError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let path = folder.join(&config.authority);
+        let authorities = certificates(&path)?;
+        ends("authority", &authorities);
+        let trusted = authorities.iter().map(fingerprint).collect();
+        let roots = trusting(&path, authorities)?;
+        let authority = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .build()
+            .map_err(TlsError::Verifier)?;
+        let trust = Arc::new(Authorities(Arc::clone(&authority)));
+        let verifier = Arc::new(Verifier { authority, revocations });
+        let chain = certificates(&folder.join(&config.certificate))?;
+        // What is behind the first ends later, or is the authority's to watch.
+        ends("hub", chain.get(..1).unwrap_or_default());
+        let shown = chain.first().map(fingerprint).unwrap_or_default();
+        let key = private_key(folder.join(&config.key))?;
+        let mut server = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .and_then(|builder| builder.with_client_cert_verifier(verifier).with_single_cert(chain, key))
+            .map_err(TlsError::Fit)?;
+        // Every connection shows its certificate anew: a resumed one would be believed from before a revocation or an end.
+        server.send_tls13_tickets = 0;
+        Ok(Self { server: Arc::new(server), trust, shown, trusted })
+    }
+}
+
+/// As `openssl x509 -fingerprint -sha256` shows it, without the colons.
+fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    hex::encode(Sha256::digest(certificate))
 }
 
 /// The certificates that are believed.

@@ -124,6 +124,12 @@ pub(super) const METRICS: &[Metric] = &[
         help: "From a change of the policy (at the earliest) to the end of a connection or answer that it withdrew.",
     },
     Metric {
+        name: "shuniu_reloads_total",
+        kind: Kind::Counter,
+        labels: &["outcome"],
+        help: "Configurations that were to be taken over. Outcomes: done, refused (nothing changed).",
+    },
+    Metric {
         name: "shuniu_policy_age_seconds",
         kind: Kind::Gauge,
         labels: &[],
