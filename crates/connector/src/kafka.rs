@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
@@ -19,6 +19,9 @@ use crate::registry::{RegistryError, Schemas};
 
 /// For metadata and watermarks to be answered.
 const ANSWER_SECONDS: u64 = 30;
+
+/// Between two looks at partitions that have no leader.
+const LEADER_RETRY: Duration = Duration::from_millis(200);
 
 /// Without a record or the end of a partition, after which a reader gives up.
 const SILENCE_SECONDS: u64 = 60;
@@ -63,6 +66,25 @@ pub(crate) async fn watermarks(
     resource: &ResourceName,
 ) -> Result<Vec<(i32, i64, i64)>, KafkaError> {
     let (consumer, topic) = (consumer.clone(), resource.to_string());
+    // A topic that was made a moment ago, or whose broker died, has no leader for a while.
+    let deadline = Instant::now() + Duration::from_secs(ANSWER_SECONDS);
+    loop {
+        let found = watermarks_now(consumer.clone(), topic.clone()).await;
+        let has_no_leader = found.as_ref().is_err_and(|error| {
+            use RDKafkaErrorCode::{LeaderNotAvailable, NotLeaderForPartition};
+            matches!(error.rdkafka_error_code(), Some(LeaderNotAvailable | NotLeaderForPartition))
+        });
+        if !has_no_leader || Instant::now() > deadline {
+            return found;
+        }
+        tokio::time::sleep(LEADER_RETRY).await;
+    }
+}
+
+async fn watermarks_now(
+    consumer: Arc<StreamConsumer>,
+    topic: String,
+) -> Result<Vec<(i32, i64, i64)>, KafkaError> {
     // librdkafka's answer blocks the thread that waits for it.
     let asked = tokio::task::spawn_blocking(move || {
         let timeout = Duration::from_secs(ANSWER_SECONDS);

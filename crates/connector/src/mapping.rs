@@ -382,6 +382,9 @@ impl Bound<'_> {
         let mut body = Vec::with_capacity(256);
         for (position, field) in self.mapping.shape.fields.iter().enumerate() {
             let text = texts.get(position).and_then(Option::as_deref);
+            if text.is_none() && position == self.mapping.key {
+                return Err(self.breach(position, texts, row, "a value is required: it is the key".into()));
+            }
             avro::put(&field.kind, text, &mut body)
                 .map_err(|rule| self.breach(position, texts, row, rule))?;
         }

@@ -45,6 +45,8 @@ pub struct FileReport {
     pub absent: Vec<AbsentItem>,
     /// Where the rejected rows are named.
     pub rejects: Option<PathBuf>,
+    /// Whether it was compared as one with the file after it, whose counts are then of both.
+    pub with_next: bool,
 }
 
 /// A rule that rows broke.
@@ -97,7 +99,7 @@ fn by_rule<S: Serializer>(rules: &[BrokenRule], serializer: S) -> Result<S::Ok, 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(recovered) = self.recovered {
-            writeln!(f, "read back what the topic holds: {recovered} live records")?;
+            writeln!(f, "read back what the topic holds: {}", counted(recovered, "live record"))?;
         }
         for file in &self.files {
             file.fmt(f)?;
@@ -113,26 +115,38 @@ impl fmt::Display for Report {
 
 impl fmt::Display for FileReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rows, inserted, updated, deleted, unchanged, .. } = self;
-        writeln!(
-            f,
-            "{}: {rows} rows, {inserted} inserted, {updated} updated, {deleted} deleted, {unchanged} unchanged",
-            self.file.display()
-        )?;
+        let Self { inserted, updated, deleted, unchanged, .. } = self;
+        let (file, rows) = (self.file.display(), counted(self.rows, "row"));
+        if self.with_next {
+            writeln!(f, "{file}: {rows}, compared as one with the file after it")?;
+        } else {
+            writeln!(
+                f,
+                "{file}: {rows}, {inserted} inserted, {updated} updated, {deleted} deleted, {unchanged} unchanged"
+            )?;
+        }
         if self.duplicates > 0 {
-            writeln!(f, "  {} rows repeat a key", self.duplicates)?;
+            let repeat = if self.duplicates == 1 { "repeats" } else { "repeat" };
+            writeln!(f, "  {} {repeat} a key", counted(self.duplicates, "row"))?;
         }
         if let Some(rejects) = &self.rejects {
-            writeln!(f, "  {} rows rejected, named in {}", self.rejected, rejects.display())?;
+            writeln!(f, "  {} rejected, named in {}", counted(self.rejected, "row"), rejects.display())?;
         }
         for rule in &self.rules {
             writeln!(f, "    {}: {rule}", rule.rows)?;
         }
         if self.held > 0 {
-            writeln!(f, "  {} records stay as they were, because their row was rejected", self.held)?;
+            let (stay, they, their) =
+                if self.held == 1 { ("stays", "it was", "its") } else { ("stay", "they were", "their") };
+            writeln!(
+                f,
+                "  {} {stay} as {they}, because {their} row was rejected",
+                counted(self.held, "record")
+            )?;
         }
         for AbsentItem { item, rows } in &self.absent {
-            writeln!(f, "  warning: {rows} rows lack the mandatory item {item}")?;
+            let lack = if *rows == 1 { "lacks" } else { "lack" };
+            writeln!(f, "  warning: {} {lack} the mandatory item {item}", counted(*rows, "row"))?;
         }
         Ok(())
     }
@@ -141,8 +155,13 @@ impl fmt::Display for FileReport {
 impl fmt::Display for SinkReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(reason) = &self.full_read {
-            writeln!(f, "read from the start: {reason}; {} rows swept", self.swept)?;
+            writeln!(f, "read from the start: {reason}; {} swept", counted(self.swept, "row"))?;
         }
-        writeln!(f, "{} records written, {} deleted", self.written, self.deleted)
+        writeln!(f, "{} written, {} deleted", counted(self.written, "record"), self.deleted)
     }
+}
+
+/// `1 row`, `2 rows`.
+fn counted(number: u64, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }

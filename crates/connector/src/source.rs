@@ -152,6 +152,7 @@ impl<P: Publisher> Run<'_, P> {
         last.held = self.state.held().await?;
         (last.inserted, last.updated) = (difference.inserts, difference.updates);
         (last.deleted, last.unchanged) = (difference.deletes, difference.unchanged);
+        file_reports.iter_mut().for_each(|earlier| earlier.with_next = true);
         report.files.append(&mut file_reports);
         report.files.push(last);
         self.guard(path, &difference, report)?;

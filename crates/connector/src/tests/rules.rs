@@ -37,6 +37,61 @@ async fn a_change_carries_the_row_before_and_a_new_row_none() {
 }
 
 #[tokio::test]
+async fn a_sheet_of_a_workbook_reads_as_text_whatever_its_cells_hold() {
+    use rust_xlsxwriter::{ExcelDateTime, Format, Workbook};
+    let items = [("id", TEXT), ("name", TEXT_OR_NULL), ("amount", TEXT_OR_NULL), ("since", TEXT_OR_NULL)];
+    let mapping = "id = \"编号\"\nname = \"名称\"\namount = \"金额\"\nsince = \"日期\"";
+    let mut bench = Bench::new(&items, "format = \"xlsx\"\nsheet = \"名册\"\ncoverage = \"whole\"", mapping);
+    let mut book = Workbook::new();
+    book.add_worksheet().write(0, 0, "another sheet").unwrap();
+    let sheet = book.add_worksheet().set_name("名册").unwrap();
+    // A sheet that begins below its first row, with a row without anything in it.
+    for (column, name) in (0..).zip(["编号", "名称", "金额", "日期"]) {
+        sheet.write(1, column, name).unwrap();
+    }
+    let date = Format::new().set_num_format("yyyy-mm-dd");
+    sheet.write(2, 0, 91).unwrap().write(2, 1, "重庆，\"引号\"").unwrap().write(2, 2, 0.1).unwrap();
+    sheet.write_with_format(2, 3, ExcelDateTime::from_ymd(2024, 2, 29).unwrap(), &date).unwrap();
+    sheet.write(4, 0, "007").unwrap().write(4, 2, 51_471_628).unwrap();
+    sheet.write(5, 1, "without a number").unwrap();
+    let file = bench.path("1.xlsx");
+    book.save(&file).unwrap();
+    let report = bench.run(&[&file]).await.unwrap();
+    assert_eq!(
+        (report.files[0].rows, report.files[0].inserted, report.files[0].rejected),
+        (3, 2, 1),
+        "{report}"
+    );
+    let table = bench.recorder.table();
+    assert_eq!(table["91"], ["91", "重庆，\"引号\"", "0.1", "2024-02-29"]);
+    assert_eq!(table["007"], ["007", "", "51471628", ""]);
+    let lines = rejects(&bench);
+    assert_eq!((lines[0]["row"].as_u64(), lines[0]["column"].as_str()), (Some(6), Some("编号")));
+
+    let mut absent = Bench::new(&items, "format = \"xlsx\"\nsheet = \"名冊\"\ncoverage = \"whole\"", mapping);
+    let error = absent.run(&[&file]).await.unwrap_err();
+    let error = std::error::Error::source(&error).unwrap();
+    assert!(error.to_string().contains("is not a workbook with the declared sheet"), "{error}");
+}
+
+#[tokio::test]
+async fn the_report_says_what_stands_for_what_and_counts_one_as_one() {
+    let mut bench = pairs("coverage = \"part\"\nduplicates = \"last\"");
+    let (first, second) = (bench.path("1.csv"), bench.path("2.csv"));
+    bench.write("1.csv", "a,b\nx,1\n");
+    bench.write("2.csv", "a,b\ny,1\ny,2\n");
+    let report = bench.run(&[&first, &second]).await.unwrap().to_string();
+    assert!(report.contains("1.csv: 1 row, 1 inserted, 0 updated"), "{report}");
+    assert!(report.contains("  1 row repeats a key"), "{report}");
+    // Where the state is lost, parts are laid over one another before they are compared.
+    std::fs::remove_file(bench.path("state.db")).unwrap();
+    let report = bench.run(&[&first, &second]).await.unwrap().to_string();
+    assert!(report.contains("read back what the topic holds: 2 live records"), "{report}");
+    assert!(report.contains("1.csv: 1 row, compared as one with the file after it"), "{report}");
+    assert!(report.contains("2.csv: 2 rows, 0 inserted, 0 updated, 0 deleted, 2 unchanged"), "{report}");
+}
+
+#[tokio::test]
 async fn a_part_never_deletes() {
     let mut bench = pairs("coverage = \"part\"");
     let (first, second) = (bench.path("1.csv"), bench.path("2.csv"));
@@ -92,7 +147,7 @@ async fn a_rejected_row_is_named_without_its_value_and_its_record_is_held() {
     assert_eq!(lines[0]["shape"], "7 characters: digits, small letters");
     assert_eq!(lines[0]["rule"], "a date as YYYY-MM-DD");
     assert_eq!(lines[1]["shape"], "3 fields");
-    assert_eq!(lines[2]["rule"], "a value is required");
+    assert_eq!(lines[2]["rule"], "a value is required: it is the key");
     assert!(lines.iter().all(|line| !line.to_string().contains("secret7")));
 }
 
