@@ -10,6 +10,7 @@ use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
 use crate::EngineError;
+use crate::epochs::Epochs;
 
 const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS engine (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -20,6 +21,8 @@ const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS committed (group_id TEXT NOT NULL, topic TEXT NOT NULL, partition BIGINT NOT NULL, \
      record_offset BIGINT NOT NULL, leader_epoch BIGINT NOT NULL, metadata TEXT NOT NULL, \
      PRIMARY KEY (group_id, topic, partition)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS epoch (topic TEXT NOT NULL REFERENCES topic(name), partition BIGINT NOT NULL, \
+     epoch BIGINT NOT NULL, start BIGINT NOT NULL, PRIMARY KEY (topic, partition, epoch)) WITHOUT ROWID",
     "INSERT OR IGNORE INTO engine (name, value) VALUES ('format', '1'), ('next_producer_id', '0')",
 ];
 
@@ -37,6 +40,14 @@ pub(crate) struct TopicRow {
     pub(crate) id: Uuid,
     pub(crate) partitions: i32,
     pub(crate) settings: BTreeMap<String, String>,
+    /// Of the partitions that have any but the first.
+    pub(crate) epochs: BTreeMap<i32, Epochs>,
+}
+
+impl TopicRow {
+    pub(crate) fn epochs_of(&self, partition: i32) -> Epochs {
+        self.epochs.get(&partition).cloned().unwrap_or_default()
+    }
 }
 
 /// A committed offset as it is stored.
@@ -108,7 +119,8 @@ impl Database {
                 let what = format!("topic `{name}` with id `{id}` and {partitions} partitions");
                 return Err(EngineError::Unintelligible { path: self.path.clone(), what });
             };
-            topics.push(TopicRow { name, id, partitions, settings: BTreeMap::new() });
+            let (settings, epochs) = (BTreeMap::new(), BTreeMap::new());
+            topics.push(TopicRow { name, id, partitions, settings, epochs });
         }
         let settings = sqlx::query("SELECT topic, name, value FROM setting")
             .fetch_all(&self.pool)
@@ -120,7 +132,46 @@ impl Database {
                 topic.settings.insert(row.try_get(1).map_err(failed())?, row.try_get(2).map_err(failed())?);
             }
         }
+        let epochs =
+            sqlx::query("SELECT topic, partition, epoch, start FROM epoch ORDER BY topic, partition, epoch")
+                .fetch_all(&self.pool)
+                .await
+                .map_err(failed())?;
+        for row in epochs {
+            let topic: String = row.try_get(0).map_err(failed())?;
+            if let Some(topic) = topics.iter_mut().find(|known| known.name == topic) {
+                let of = topic.epochs.entry(small(row.try_get(1).map_err(failed())?)).or_default();
+                of.push(small(row.try_get(2).map_err(failed())?), row.try_get(3).map_err(failed())?);
+            }
+        }
         Ok(topics)
+    }
+
+    /// Begins the next leader epoch of partitions, each at its offset, and passes over `producer_ids`: all or nothing.
+    pub(crate) async fn begin_epochs(
+        &self,
+        starts: &[(&str, i32, i64)],
+        producer_ids: i64,
+    ) -> Result<(), sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        for (topic, partition, start) in starts {
+            sqlx::query(
+                "INSERT INTO epoch (topic, partition, epoch, start) SELECT $1, $2, COALESCE(MAX(epoch), 0) + 1, $3 \
+                 FROM epoch WHERE topic = $1 AND partition = $2",
+            )
+            .bind(*topic)
+            .bind(i64::from(*partition))
+            .bind(*start)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        sqlx::query(
+            "UPDATE engine SET value = CAST(CAST(value AS INTEGER) + $1 AS TEXT) WHERE name = 'next_producer_id'",
+        )
+        .bind(producer_ids)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await
     }
 
     pub(crate) async fn insert_topic(&self, topic: &TopicRow) -> Result<(), sqlx::Error> {

@@ -101,14 +101,15 @@ impl Header {
     }
 }
 
-/// The first bytes of a batch as the log has them: at this offset, leader epoch 0.
-pub(crate) fn prefix(base_offset: i64, batch_bytes: usize) -> Option<[u8; PREFIX_BYTES]> {
+/// The first bytes of a batch as the log has them: at this offset, of this leader epoch.
+pub(crate) fn prefix(base_offset: i64, batch_bytes: usize, leader_epoch: i32) -> Option<[u8; PREFIX_BYTES]> {
     let length = i32::try_from(batch_bytes.checked_sub(12)?).ok()?;
     let mut prefix = [0_u8; PREFIX_BYTES];
     let (offset, rest) = prefix.split_first_chunk_mut::<8>()?;
     *offset = base_offset.to_be_bytes();
-    let (bytes, _epoch) = rest.split_first_chunk_mut::<4>()?;
+    let (bytes, epoch) = rest.split_first_chunk_mut::<4>()?;
     *bytes = length.to_be_bytes();
+    epoch.copy_from_slice(&leader_epoch.to_be_bytes());
     Some(prefix)
 }
 

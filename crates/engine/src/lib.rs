@@ -15,10 +15,12 @@
 //!
 //! Architecture invariant: no fsync runs on an async worker.
 
+mod backup;
 mod commits;
 mod config;
 mod database;
 mod engine;
+mod epochs;
 mod error;
 mod folder;
 mod group;
@@ -29,6 +31,7 @@ mod serve;
 mod settings;
 mod topics;
 
+pub use backup::{PartitionExtent, copy_records, skip_ahead};
 pub use config::EngineConfig;
 pub use engine::Engine;
 pub use error::{Damage, EngineError, Finding};

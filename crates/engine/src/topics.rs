@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::EngineError;
 use crate::database::{Database, TopicRow};
+use crate::epochs::Epochs;
 use crate::folder::sync_folder;
 use crate::log::open::Kept;
 use crate::log::partition::{LogContext, Partition, Refused, SettingsCell};
@@ -93,7 +94,9 @@ impl Topics {
                 EngineError::Unintelligible { path, what: format!("for topic `{}`: {error}", row.name) }
             })?;
             let (name, settings) = (Arc::<str>::from(row.name), SettingsCell::new(settings));
-            let partitions = open_partitions(&name, 0..row.partitions, context, &settings, Kept::Stored)?;
+            let epochs = |index| row.epochs.get(&index).cloned().unwrap_or_default();
+            let partitions =
+                open_partitions(&name, (0..row.partitions, &epochs), context, &settings, Kept::Stored)?;
             topics.insert(Topic { name, id: row.id, settings, partitions: RwLock::new(partitions) });
         }
         Ok(topics)
@@ -146,14 +149,14 @@ async fn make_partitions(
             fs::create_dir_all(&folder).map_err(EngineError::disk("make", &folder))?;
         }
         sync_folder(&topics).map_err(EngineError::disk("sync", &topics))?;
-        open_partitions(&name, indexes, &context, &settings, Kept::Made)
+        open_partitions(&name, (indexes, &|_| Epochs::default()), &context, &settings, Kept::Made)
     });
     made.await.map_err(|error| storage(&error))?.map_err(|error| storage(&error))
 }
 
 fn open_partitions(
     name: &Arc<str>,
-    indexes: std::ops::Range<i32>,
+    (indexes, epochs): (std::ops::Range<i32>, &dyn Fn(i32) -> Epochs),
     context: &Arc<LogContext>,
     settings: &Arc<SettingsCell>,
     kept: Kept,
@@ -163,7 +166,8 @@ fn open_partitions(
     indexes
         .map(|index| {
             let (context, settings) = (Arc::clone(context), Arc::clone(settings));
-            Partition::open(Arc::clone(name), index, &folder(index, &topics), context, settings, kept)
+            let folder = folder(index, &topics);
+            Partition::open(Arc::clone(name), (index, epochs(index)), &folder, context, settings, kept)
         })
         .collect()
 }

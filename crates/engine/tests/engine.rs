@@ -12,6 +12,8 @@
 
 #[path = "engine/admin.rs"]
 mod admin;
+#[path = "engine/backup.rs"]
+mod backup;
 #[path = "engine/basics.rs"]
 mod basics;
 #[path = "engine/churn.rs"]

@@ -42,17 +42,19 @@ struct Round {
     headers: Vec<Header>,
     bytes: u64,
     next_offset: i64,
+    leader_epoch: i32,
     changed: HashMap<i64, Producer>,
     answers: Vec<(oneshot::Sender<Result<Placed, Refused>>, Placed)>,
 }
 
 impl Round {
-    fn new(next_offset: i64) -> Self {
+    fn new(next_offset: i64, leader_epoch: i32) -> Self {
         Self {
             chunks: Vec::new(),
             headers: Vec::new(),
             bytes: 0,
             next_offset,
+            leader_epoch,
             changed: HashMap::new(),
             answers: Vec::new(),
         }
@@ -115,7 +117,7 @@ impl Round {
         let base_offset = self.next_offset;
         header.base_offset = base_offset;
         let next_offset = header.last_offset().checked_add(1).ok_or_else(invalid)?;
-        let prefix = prefix(base_offset, header.bytes).ok_or_else(invalid)?;
+        let prefix = prefix(base_offset, header.bytes, self.leader_epoch).ok_or_else(invalid)?;
         self.chunks.push((prefix, batch.slice(PREFIX_BYTES..)));
         self.headers.push(header);
         self.bytes += header.bytes as u64;
@@ -128,7 +130,7 @@ impl Writer {
     pub(super) fn append_all(&mut self, partition: &Partition, waiting: VecDeque<Append>) {
         let settings = partition.settings.now();
         let now_ms = partition.context.now_ms();
-        let mut round = Round::new(self.next_offset);
+        let mut round = Round::new(self.next_offset, partition.epochs.now());
         for Append { records, answer } in waiting {
             let batches = match validated(&records, &settings) {
                 Ok(batches) => batches,
@@ -140,7 +142,11 @@ impl Writer {
             let offsets = batches.iter().map(|(header, _)| i64::from(header.last_offset_delta) + 1).sum();
             if self.must_close(&round, records.len() as u64, offsets, &settings) {
                 // What is not durable in the old segment goes first: a segment is closed whole.
-                self.commit(partition, std::mem::replace(&mut round, Round::new(0)), now_ms);
+                self.commit(
+                    partition,
+                    std::mem::replace(&mut round, Round::new(0, partition.epochs.now())),
+                    now_ms,
+                );
                 round.next_offset = self.next_offset;
                 if self.broken.is_none()
                     && let Err(error) = self.close_segment(partition)

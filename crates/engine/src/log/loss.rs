@@ -29,6 +29,8 @@ use crate::header::{PREFIX_BYTES, prefix};
 pub struct Loss {
     folder: PathBuf,
     repair: Repair,
+    /// Of the partition, now.
+    epoch: i32,
     _lock: FolderLock,
 }
 
@@ -70,17 +72,19 @@ impl Loss {
         let database = Database::open(&config.folder).await?;
         let topics = database.topics().await;
         database.close().await;
-        let known = topics?.iter().any(|row| row.name == topic && (0..row.partitions).contains(&partition));
-        if !known {
+        let topics = topics?;
+        let known = topics.iter().find(|row| row.name == topic && (0..row.partitions).contains(&partition));
+        let Some(known) = known else {
             return Err(stated.refused(format!("there is no partition {partition} of topic `{topic}`")));
-        }
+        };
+        let epoch = known.epochs_of(partition).now();
         let folder = config.folder.join("topics").join(format!("{topic}-{partition}"));
         let (topic, place) = (topic.to_owned(), folder.clone());
         let repair = tokio::task::spawn_blocking(move || {
             stated.repair(&Place { topic: &topic, index: partition, folder: &place })
         });
         let repair = repair.await.map_err(|_| EngineError::Stopped)??;
-        Ok(Self { folder, repair, _lock: lock })
+        Ok(Self { folder, repair, epoch, _lock: lock })
     }
 
     /// Makes the log whole without the lost records. Blocking.
@@ -95,7 +99,7 @@ impl Loss {
                 put_mark(Extent { start, end: end.map_or(start, |mark| mark.end) }, folder)
             }
             Repair::KeepPrefix { name, next_base } => keep_prefix(folder, name, next_base),
-            Repair::EndAnew { name, last } => end_anew(folder, name, last),
+            Repair::EndAnew { name, last } => end_anew(folder, name, last, self.epoch),
         }
     }
 }
@@ -153,7 +157,7 @@ impl Stated {
 
 /// Lets the log go on after the loss: what is there of the last segment is closed, and the next begins with an empty
 /// batch at the last lost offset, so that readers come to the end of the log.
-fn end_anew(folder: &Path, name: SegmentName, last: i64) -> Result<(), EngineError> {
+fn end_anew(folder: &Path, name: SegmentName, last: i64, epoch: i32) -> Result<(), EngineError> {
     let place = name.log(folder);
     let there = place.exists();
     let mark = Extent::read(folder).map_err(EngineError::disk("read", folder))?;
@@ -165,7 +169,7 @@ fn end_anew(folder: &Path, name: SegmentName, last: i64) -> Result<(), EngineErr
     if replaced {
         set_aside(&place, 0)?;
     }
-    let filler = filler(last).map_err(EngineError::disk("make a batch for", &place))?;
+    let filler = filler(last, epoch).map_err(EngineError::disk("make a batch for", &place))?;
     let path = SegmentName { base: last, generation }.log(folder);
     put_file(&path, &filler).map_err(EngineError::disk("write", &path))?;
     sync_folder(folder).map_err(EngineError::disk("sync", folder))?;
@@ -237,7 +241,7 @@ fn segment_names(folder: &Path) -> io::Result<Vec<SegmentName>> {
 }
 
 /// A batch without a record at this offset, as compaction leaves one.
-fn filler(offset: i64) -> io::Result<Vec<u8>> {
+fn filler(offset: i64, epoch: i32) -> io::Result<Vec<u8>> {
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
     let mut builder = BatchBuilder::new(Compression::None);
     builder.push(&BuiltRecord::default());
@@ -245,7 +249,7 @@ fn filler(offset: i64) -> io::Result<Vec<u8>> {
     let batch = batches(&built).next().ok_or(io::ErrorKind::UnexpectedEof)?.map_err(invalid)?;
     let empty = thin(&batch, None, built.len(), &mut Scratch::default(), &mut |_| false).map_err(invalid)?;
     let mut bytes = empty.to_vec();
-    let prefix = prefix(offset, bytes.len()).ok_or(io::ErrorKind::InvalidData)?;
+    let prefix = prefix(offset, bytes.len(), epoch).ok_or(io::ErrorKind::InvalidData)?;
     bytes.get_mut(..PREFIX_BYTES).ok_or(io::ErrorKind::InvalidData)?.copy_from_slice(&prefix);
     Ok(bytes)
 }

@@ -26,6 +26,7 @@ use super::partition::{Identity, LogContext, Partition, SettingsCell, View};
 use super::producers::Producers;
 use super::segment::{Scan, Segment, SegmentName};
 use crate::EngineError;
+use crate::epochs::Epochs;
 use crate::error::{Damage, Finding};
 use crate::folder::sync_folder;
 use crate::header::Header;
@@ -41,14 +42,14 @@ pub(crate) enum Kept {
 
 /// Whose log is looked at.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
-    pub(super) topic: &'a str,
-    pub(super) index: i32,
-    pub(super) folder: &'a Path,
+pub(crate) struct Place<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) index: i32,
+    pub(crate) folder: &'a Path,
 }
 
 /// A log without damage, before a torn tail is cut.
-pub(super) struct Sound {
+pub(crate) struct Sound {
     pub(super) closed: Vec<Arc<Segment>>,
     /// `None` in an empty folder.
     pub(super) active: Option<Active>,
@@ -57,7 +58,7 @@ pub(super) struct Sound {
 }
 
 /// The segment that is appended to.
-pub(super) struct Active {
+pub(crate) struct Active {
     pub(super) name: SegmentName,
     pub(super) tally: Tally,
     file: File,
@@ -65,6 +66,20 @@ pub(super) struct Active {
     until: u64,
     producers: Producers,
     first_append_ms: Option<i64>,
+}
+
+impl Sound {
+    /// The first offset, and the one after the last.
+    pub(crate) fn extent(&self) -> (i64, i64) {
+        let Some(active) = &self.active else { return (0, 0) };
+        let start = self.closed.first().map_or(active.name.base, |segment| segment.name.base);
+        (start, active.tally.end)
+    }
+
+    /// Cuts an unfinished write at the end.
+    pub(crate) fn settle(&self, folder: &Path) -> Result<(), EngineError> {
+        self.active.as_ref().map_or(Ok(()), |active| active.settle(folder))
+    }
 }
 
 enum Stale {
@@ -76,7 +91,7 @@ impl Partition {
     /// Opens the log in this folder, which is there.
     pub(crate) fn open(
         topic: Arc<str>,
-        index: i32,
+        (index, epochs): (i32, Epochs),
         folder: &Path,
         context: Arc<LogContext>,
         settings: Arc<SettingsCell>,
@@ -117,7 +132,7 @@ impl Partition {
             active_file: file,
             first_append_ms,
         };
-        let identity = Identity { topic, index, folder: folder.to_owned(), context, settings };
+        let identity = Identity { topic, index, epochs, folder: folder.to_owned(), context, settings };
         let upkeep = Upkeep::load(folder).map_err(EngineError::disk("read", folder))?;
         Ok(Self::new(identity, writer, upkeep, mark, view))
     }
@@ -125,7 +140,7 @@ impl Partition {
 
 impl Place<'_> {
     /// Looks at the whole log: at every batch of the active segment, at the index of every closed one.
-    pub(super) fn examine(&self, kept: Kept) -> Result<Sound, EngineError> {
+    pub(crate) fn examine(&self, kept: Kept) -> Result<Sound, EngineError> {
         let mark = Extent::read(self.folder).map_err(EngineError::disk("read the mark of", self.folder))?;
         let (mut names, mut stale) = self.segment_names()?;
         let Some(active) = names.pop() else {

@@ -17,6 +17,7 @@ use super::index::Tally;
 use super::mark::Mark;
 use super::segment::{Segment, SegmentName};
 use crate::EngineConfig;
+use crate::epochs::Epochs;
 use crate::settings::Settings;
 
 /// What every partition needs of the engine.
@@ -55,6 +56,7 @@ impl SettingsCell {
 pub(super) struct Identity {
     pub(super) topic: Arc<str>,
     pub(super) index: i32,
+    pub(super) epochs: Epochs,
     pub(super) folder: PathBuf,
     pub(super) context: Arc<LogContext>,
     pub(super) settings: Arc<SettingsCell>,
@@ -64,6 +66,7 @@ pub(super) struct Identity {
 pub(crate) struct Partition {
     pub(crate) topic: Arc<str>,
     pub(crate) index: i32,
+    pub(crate) epochs: Epochs,
     pub(crate) folder: PathBuf,
     pub(crate) context: Arc<LogContext>,
     pub(crate) settings: Arc<SettingsCell>,
@@ -155,10 +158,11 @@ impl Partition {
         mark: Mark,
         view: View,
     ) -> Arc<Self> {
-        let Identity { topic, index, folder, context, settings } = identity;
+        let Identity { topic, index, epochs, folder, context, settings } = identity;
         Arc::new(Self {
             topic,
             index,
+            epochs,
             folder,
             context,
             settings,

@@ -18,6 +18,7 @@ use super::partition::{LogContext, Partition, SettingsCell};
 use super::producers::{Producers, Verdict};
 use super::segment::{Segment, SegmentName};
 use crate::EngineConfig;
+use crate::epochs::Epochs;
 use crate::header::Header;
 use crate::settings::Settings;
 
@@ -29,7 +30,15 @@ fn partition(folder: &std::path::Path) -> Arc<Partition> {
         maintenance: Notify::new(),
     };
     let settings = SettingsCell::new(Settings::new(std::collections::BTreeMap::new(), 1 << 20).unwrap());
-    Partition::open("t".into(), 0, folder, Arc::new(context), settings, super::open::Kept::Made).unwrap()
+    Partition::open(
+        "t".into(),
+        (0, Epochs::default()),
+        folder,
+        Arc::new(context),
+        settings,
+        super::open::Kept::Made,
+    )
+    .unwrap()
 }
 
 fn batch(value: &str) -> Bytes {

@@ -78,7 +78,7 @@ async fn create_topic(
     if validate_only {
         return Ok((Uuid::nil(), partitions, settings));
     }
-    let row = TopicRow { name, id: Uuid::new_v4(), partitions, settings: given };
+    let row = TopicRow { name, id: Uuid::new_v4(), partitions, settings: given, epochs: BTreeMap::new() };
     let made = create(&core.topics, &core.database, &core.context, row, settings.clone()).await?;
     tracing::info!(topic = %made.name, partitions, "a topic was made");
     Ok((made.id, partitions, settings))

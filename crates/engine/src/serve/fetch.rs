@@ -37,7 +37,7 @@ pub(crate) async fn fetch(core: &Arc<Core>, request: FetchRequest) -> Result<Fet
             let log = found.clone().and_then(|topic| {
                 topic.partition(request.partition).ok_or(ResponseError::UnknownTopicOrPartition)
             });
-            let log = log.and_then(|log| checked_epoch(request.current_leader_epoch).map(|()| log));
+            let log = log.and_then(|log| log.epochs.check(request.current_leader_epoch).map(|()| log));
             asked.push(Asked { log, request });
         }
     }
@@ -56,15 +56,6 @@ pub(crate) async fn fetch(core: &Arc<Core>, request: FetchRequest) -> Result<Fet
         );
     }
     Ok(response)
-}
-
-/// The only leader epoch is 0; -1 asks for no check.
-pub(crate) fn checked_epoch(current_leader_epoch: i32) -> Result<(), ResponseError> {
-    match current_leader_epoch {
-        -1 | 0 => Ok(()),
-        1.. => Err(ResponseError::UnknownLeaderEpoch),
-        _ => Err(ResponseError::FencedLeaderEpoch),
-    }
 }
 
 /// Returns when there is enough, when something is wrong (which is told at once), or when the time is up.

@@ -10,7 +10,6 @@ use shuniu_wire::messages::{
     ResponseError,
 };
 
-use super::fetch::checked_epoch;
 use crate::engine::Core;
 use crate::log::partition::Partition;
 use crate::log::read::ReadError;
@@ -36,13 +35,16 @@ pub(crate) async fn list_offsets(
                 let log = found.as_ref().and_then(|topic| topic.partition(asked.partition_index));
                 let found = log
                     .ok_or(ResponseError::UnknownTopicOrPartition)
-                    .and_then(|log| checked_epoch(asked.current_leader_epoch).map(|()| log))
-                    .and_then(|log| offset_at(&log, asked.timestamp));
+                    .and_then(|log| log.epochs.check(asked.current_leader_epoch).map(|()| log))
+                    .and_then(|log| {
+                        let (offset, timestamp) = offset_at(&log, asked.timestamp)?;
+                        let epoch = if offset < 0 { -1 } else { log.epochs.at(offset) };
+                        Ok((offset, timestamp, epoch))
+                    });
                 let partition =
                     ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
                 answer.partitions.push(match found {
-                    Ok((offset, timestamp)) => {
-                        let epoch = if offset < 0 { -1 } else { 0 };
+                    Ok((offset, timestamp, epoch)) => {
                         partition.with_offset(offset).with_timestamp(timestamp).with_leader_epoch(epoch)
                     }
                     Err(code) => partition.with_error_code(code.code()).with_offset(-1).with_timestamp(-1),
@@ -75,7 +77,7 @@ fn offset_at(log: &Partition, timestamp: i64) -> Result<(i64, i64), ResponseErro
     }
 }
 
-/// The only leader epoch is 0, and it has not ended: its end is the end of the log.
+/// Where an epoch ended; of the last one the end of the log.
 pub(crate) fn offset_for_leader_epoch(
     core: &Arc<Core>,
     request: &OffsetForLeaderEpochRequest,
@@ -89,14 +91,15 @@ pub(crate) fn offset_for_leader_epoch(
                 .as_ref()
                 .and_then(|topic| topic.partition(asked.partition))
                 .ok_or(ResponseError::UnknownTopicOrPartition)
-                .and_then(|log| checked_epoch(asked.current_leader_epoch).map(|()| log));
+                .and_then(|log| log.epochs.check(asked.current_leader_epoch).map(|()| log));
             let end = EpochEndOffset::default().with_partition(asked.partition);
             answer.partitions.push(match log {
-                Ok(log) if asked.leader_epoch == 0 => {
-                    end.with_leader_epoch(0).with_end_offset(log.seen(|view| view.high_watermark()))
+                Ok(log) => {
+                    let log_end = log.seen(|view| view.high_watermark());
+                    // No such epoch: Kafka's answer is undefined, undefined.
+                    let (epoch, ended) = log.epochs.end_of(asked.leader_epoch, log_end).unwrap_or((-1, -1));
+                    end.with_leader_epoch(epoch).with_end_offset(ended)
                 }
-                // No such epoch: Kafka's answer is undefined, undefined.
-                Ok(_) => end.with_leader_epoch(-1).with_end_offset(-1),
                 Err(code) => end.with_error_code(code.code()).with_leader_epoch(-1).with_end_offset(-1),
             });
         }

@@ -14,6 +14,7 @@ use shuniu_wire::messages::{
 
 use crate::NODE;
 use crate::engine::Core;
+use crate::log::partition::Partition;
 use crate::topics::{Topic, is_topic_name};
 
 /// There is no listener: whoever passes these answers on puts its own name in.
@@ -52,18 +53,18 @@ pub(crate) fn metadata(core: &Arc<Core>, request: MetadataRequest) -> MetadataRe
 }
 
 fn described(topic: &Topic) -> MetadataResponseTopic {
-    let partition = |index: i32| {
+    let partition = |(index, log): (i32, &Arc<Partition>)| {
         MetadataResponsePartition::default()
             .with_partition_index(index)
             .with_leader_id(node())
-            .with_leader_epoch(0)
+            .with_leader_epoch(log.epochs.now())
             .with_replica_nodes(vec![node()])
             .with_isr_nodes(vec![node()])
     };
     MetadataResponseTopic::default()
         .with_name(Some(TopicName(StrBytes::from_string(topic.name.to_string()))))
         .with_topic_id(topic.id)
-        .with_partitions((0..topic.partition_count()).map(partition).collect())
+        .with_partitions((0..).zip(&topic.partitions()).map(partition).collect())
 }
 
 pub(crate) fn describe_cluster(
