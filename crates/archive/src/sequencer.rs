@@ -409,7 +409,11 @@ fn last_leaf(tiles: &impl Tiles, size: u64) -> Result<Option<Vec<u8>>, Sequencer
 
 /// Gives each record from `from` on to `take`; the offset behind the last batch. Control batches and records without a
 /// value, which the log never writes, make no leaf.
-fn each_leaf(records: &bytes::Bytes, from: i64, take: &mut dyn FnMut(i64, &[u8])) -> Result<i64, BatchError> {
+pub(crate) fn each_leaf(
+    records: &bytes::Bytes,
+    from: i64,
+    take: &mut dyn FnMut(i64, &[u8]),
+) -> Result<i64, BatchError> {
     let mut scratch = Scratch::default();
     let mut next = from;
     for batch in batches(records) {

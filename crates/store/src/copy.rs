@@ -1,4 +1,6 @@
-//! Moving a directory from one database into another, whole or not at all.
+//! Moving a directory from one database into another, whole or not at all; and a copy of one in a file.
+
+use std::path::Path;
 
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
@@ -111,6 +113,57 @@ enum Value {
 }
 
 impl Store {
+    /// Makes a copy in an SQLite file, which must not be there, of one moment, while hubs go on writing.
+    ///
+    /// # Errors
+    /// When the database cannot be read or the file not be made.
+    pub async fn copy_to_file(&self, path: &Path) -> Result<(), StoreError> {
+        match self.backend {
+            Backend::Sqlite => {
+                let mut held = self.held(ATTEMPT).await?;
+                sqlx::query("VACUUM INTO $1")
+                    .bind(path.display().to_string())
+                    .execute(held.connection())
+                    .await
+                    .map_err(StoreError::database(ATTEMPT))?;
+                held.give_back();
+                Ok(())
+            }
+            Backend::Postgres => {
+                let target = Self::open_file(path).await?;
+                let copied = target.take_over(self, None).await;
+                target.close().await;
+                copied.map(drop)
+            }
+        }
+    }
+
+    /// Puts a directory in use that was restored from a copy: what the original gave out since the copy was made is not
+    /// given to anything else (`schema_ids` are passed over), and `draft` says so on the log.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn pass_over(&self, schema_ids: u32, draft: &str) -> Result<(), StoreError> {
+        const ATTEMPT: &str = "pass over the schema ids";
+        let mut held = self.held(ATTEMPT).await?;
+        let mut write = begin(&mut held, self.backend.begin_write(), ATTEMPT).await?;
+        sqlx::query(
+            "UPDATE policy SET version = version + 1, next_schema_id = next_schema_id + $1 WHERE id = 1",
+        )
+        .bind(i64::from(schema_ids))
+        .execute(&mut *write)
+        .await
+        .map_err(StoreError::database(ATTEMPT))?;
+        sqlx::query("INSERT INTO outbox (draft) VALUES ($1)")
+            .bind(draft.to_owned())
+            .execute(&mut *write)
+            .await
+            .map_err(StoreError::database(ATTEMPT))?;
+        write.commit().await.map_err(StoreError::database(ATTEMPT))?;
+        held.give_back();
+        Ok(())
+    }
+
     /// Copies everything from another database into this one, which must be new, in one transaction, and compares it.
     /// Ids of schemas and topics, the checkpoint and the drafts for the audit log stay what they are. `draft` is put
     /// behind them: what is said of the copy on the log. No hub may run on the source.
@@ -118,6 +171,19 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] when this database holds something, or the two have tables of different versions.
     pub async fn copy_from(&self, source: &Self, draft: &str) -> Result<Copied, StoreError> {
+        self.take_over(source, Some(draft)).await
+    }
+
+    /// As [`Store::copy_from`], from a source that nobody writes to, and without anything said of it: who restores a copy
+    /// says so by [`Store::pass_over`].
+    ///
+    /// # Errors
+    /// As [`Store::copy_from`].
+    pub async fn copy_all(&self, source: &Self) -> Result<Copied, StoreError> {
+        self.take_over(source, None).await
+    }
+
+    async fn take_over(&self, source: &Self, draft: Option<&str>) -> Result<Copied, StoreError> {
         let (mut from, mut to) = (source.held(ATTEMPT).await?, self.held(ATTEMPT).await?);
         let how = match source.backend {
             // Nobody writes meanwhile.
@@ -137,7 +203,10 @@ impl Store {
         if let Some(count_on) = self.backend.count_on() {
             run(&mut write, sqlx::query(count_on)).await?;
         }
-        run(&mut write, sqlx::query("INSERT INTO outbox (draft) VALUES ($1)").bind(draft.to_owned())).await?;
+        if let Some(draft) = draft {
+            let insert = sqlx::query("INSERT INTO outbox (draft) VALUES ($1)").bind(draft.to_owned());
+            run(&mut write, insert).await?;
+        }
         if let Some(notify) = self.backend.notify_policy() {
             run(&mut write, sqlx::query(notify)).await?;
         }

@@ -188,6 +188,26 @@ async fn a_directory_moves_whole_and_both_ways(cluster: &Postgres) {
     assert_eq!(back.checkpoint().await.unwrap(), Some(row));
     assert_eq!(back.outbox_next(10).await.unwrap()[..3], target.outbox_next(10).await.unwrap()[..]);
     back.write(&[next(3)], &["four".into()]).await.unwrap();
+
+    // Into a file, from either; and in use again without giving anything out twice.
+    let folder = tempfile::tempdir().unwrap();
+    for (name, store) in [("postgresql", &target), ("sqlite", &back)] {
+        let file = folder.path().join(name);
+        store.copy_to_file(&file).await.unwrap();
+        let copy = Store::open_file(&file).await.unwrap();
+        assert_eq!(in_order(&copy).await, in_order(store).await);
+        assert_eq!(copy.checkpoint().await.unwrap(), store.checkpoint().await.unwrap());
+        assert_eq!(copy.outbox_next(10).await.unwrap(), store.outbox_next(10).await.unwrap());
+        let before = copy.policy_version().await.unwrap();
+        copy.pass_over(1_000, "restored").await.unwrap();
+        assert_eq!(copy.policy_version().await.unwrap(), before + 1);
+        assert_eq!(copy.outbox_next(10).await.unwrap().last().unwrap().draft, "restored");
+        let last = copy.facts().await.unwrap().resources[0].versions.len();
+        copy.write(&[next(u32::try_from(last).unwrap() + 1)], &["five".into()]).await.unwrap();
+        assert!(copy.facts().await.unwrap().resources[0].versions[last].id > 1_000);
+        copy.close().await;
+        assert!(store.copy_to_file(&file).await.is_err(), "a file that is there is left alone");
+    }
 }
 
 /// All facts, in an order that does not depend on the database.
