@@ -32,6 +32,10 @@ const ROUNDS_MAX: u32 = 256;
 /// Records given to the caller at a time.
 const RECORDS_PER_REPLAY: usize = 2_000;
 
+/// A jump of so many offsets is no traffic: the hub was restored from a backup and passed over what it gave out since,
+/// and records are lost. A hub passes over twice as many.
+pub(crate) const RESTORED_OFFSETS: i64 = 1 << 29;
+
 /// What all clients of the hub have in common.
 pub(crate) fn client(hub: &Hub) -> ClientConfig {
     let mut config = ClientConfig::new();

@@ -128,6 +128,7 @@ pub(crate) async fn run<S: Schemas>(
             subject: latest.text,
             readers: HashMap::new(),
             open: HashSet::new(),
+            next: HashMap::new(),
             options,
             bar: &bar,
             report: &mut report,
@@ -150,6 +151,8 @@ struct Follow<'a, S> {
     readers: HashMap<u32, Reader>,
     /// Partitions whose end was not reached yet.
     open: HashSet<i32>,
+    /// The offset after the last that was taken up, of partitions that were read before.
+    next: HashMap<i32, i64>,
     options: &'a RunOptions,
     bar: &'a indicatif::ProgressBar,
     report: &'a mut SinkReport,
@@ -198,6 +201,10 @@ impl<S: Schemas> Follow<'_, S> {
                 continue;
             }
             let is_at_end = self.open.is_empty();
+            if is_at_end && start.sweeps {
+                // Also where nothing stands at the end: what is restored once is not read again each time.
+                start.ends.iter().for_each(|(partition, end)| pending.reach(*partition, *end));
+            }
             self.flush(&mut pending, &start, is_at_end).await?;
             if is_at_end && start.sweeps {
                 self.report.swept += self.table.sweep(start.generation).await?;
@@ -224,12 +231,14 @@ impl<S: Schemas> Follow<'_, S> {
             added.map_err(|source| SinkError::Kafka { attempted: "say where to read", source })?;
             self.open.insert(*partition);
         }
+        self.next.clone_from(&start.offsets);
         let assigned = self.consumer.assign(&list);
         assigned.map_err(|source| SinkError::Kafka { attempted: "say where to read", source })?;
         Ok(start)
     }
 
-    /// Takes a record up. `Changed` where it is of a schema that comes after the one the table has.
+    /// Takes a record up. `Changed` where it is of a schema that comes after the one the table has, or where the topic was
+    /// restored.
     async fn take(
         &mut self,
         message: &BorrowedMessage<'_>,
@@ -237,6 +246,9 @@ impl<S: Schemas> Follow<'_, S> {
     ) -> Result<Ended, SinkError> {
         let (partition, offset) = (message.partition(), message.offset());
         let damaged = || SinkError::Damaged { partition, offset };
+        if self.next.get(&partition).is_some_and(|next| offset - next >= kafka::RESTORED_OFFSETS) {
+            return Ok(Ended::Changed);
+        }
         let key = message.key().and_then(|key| std::str::from_utf8(key).ok()).ok_or_else(damaged)?;
         let split = message.payload().map(frame::split).transpose().map_err(|_| damaged())?;
         if let Some((schema, _)) = split
@@ -250,6 +262,9 @@ impl<S: Schemas> Follow<'_, S> {
         }
         let body = split.map(|(schema, body)| (schema, body.to_vec()));
         pending.take(partition, offset, key, body);
+        if let Some(next) = self.next.get_mut(&partition) {
+            *next = offset + 1;
+        }
         Ok(Ended::Done)
     }
 

@@ -11,6 +11,7 @@ use crate::avro::Shape;
 use crate::config::{Coverage, Duplicates, Source};
 use crate::error::{ConnectorError, RefusedRow};
 use crate::files;
+use crate::kafka::RESTORED_OFFSETS;
 use crate::mapping::{Breach, Mapping};
 use crate::progress::Progress;
 use crate::publish::{Batch, Change, Publisher};
@@ -68,9 +69,12 @@ impl<P: Publisher> Run<'_, P> {
         let schema = self.publisher.schema_id().await?;
         let identity = format!("{}\n{}", self.source.resource, self.mapping.likeness_rule());
         let log_end = self.publisher.log_end().await?;
-        // A topic that is shorter than it was is another one.
-        if !self.state.is_settled(&identity).await? || log_end < self.state.log_end().await? {
-            report.recovered = Some(self.recover(&identity, log_end).await?);
+        let known_end = self.state.log_end().await?;
+        // A topic that is shorter than it was is another one; one that jumped was restored from a backup, and lacks what
+        // was sent since.
+        let is_another = log_end < known_end || log_end - known_end >= RESTORED_OFFSETS;
+        if is_another || !self.state.is_settled(&identity).await? {
+            report.recovered = Some(self.recover(&identity, log_end, is_another).await?);
         }
         let is_found = self.state.is_found().await?;
         for step in self.steps(is_found).await? {
@@ -79,8 +83,14 @@ impl<P: Publisher> Run<'_, P> {
         Ok(report)
     }
 
-    /// Builds what was sent last from the topic.
-    async fn recover(&mut self, identity: &str, log_end: i64) -> Result<u64, ConnectorError> {
+    /// Builds what was sent last from the topic. From `another` topic than was sent to, nothing can be told of which files
+    /// it has.
+    async fn recover(
+        &mut self,
+        identity: &str,
+        log_end: i64,
+        is_another: bool,
+    ) -> Result<u64, ConnectorError> {
         let mut shapes: HashMap<u32, Shape> = HashMap::new();
         self.state.replay().await?;
         while let Some(records) = self.publisher.replay().await? {
@@ -103,7 +113,7 @@ impl<P: Publisher> Run<'_, P> {
             }
             self.state.replay_records(&known).await?;
         }
-        Ok(self.state.replayed(identity, log_end).await?)
+        Ok(self.state.replayed(identity, log_end, is_another).await?)
     }
 
     /// What is to be done: from the first file on that is new or changed. Where the topic holds records and nothing

@@ -162,14 +162,20 @@ impl State {
         Ok(())
     }
 
-    /// Ends the recovery and gives the number of live records. A topic without any starts the files over.
-    pub(crate) async fn replayed(&mut self, identity: &str, log_end: i64) -> Result<u64, StateError> {
+    /// Ends the recovery and gives the number of live records. A topic without any, or another one than records were sent
+    /// to, starts the files over.
+    pub(crate) async fn replayed(
+        &mut self,
+        identity: &str,
+        log_end: i64,
+        is_another: bool,
+    ) -> Result<u64, StateError> {
         let live = self.count("SELECT count(*) FROM sent").await?;
         let is_new = self.fact("phase").await?.is_none();
-        if is_new && live > 0 {
+        if (is_new || is_another) && live > 0 {
             self.put_fact("found", "yes").await?;
         }
-        if live == 0 {
+        if is_another || live == 0 {
             let forget = sqlx::query("DELETE FROM file").execute(&mut self.db).await;
             forget.map_err(failed("forget the files that were sent"))?;
         }

@@ -11,6 +11,7 @@ use super::SinkError;
 use super::layout::{Column, ColumnType, Layout, Reader};
 use crate::avro::Value;
 use crate::config::Sink;
+use crate::kafka::RESTORED_OFFSETS;
 
 /// Parameters of one statement: below SQLite's 32,766.
 const PARAMETERS_MAX: usize = 16_000;
@@ -42,6 +43,8 @@ pub(super) struct Start {
     pub(super) full_read: Option<String>,
     /// The next offset by partition; others are read from the start.
     pub(super) offsets: HashMap<i32, i64>,
+    /// Where each partition ended.
+    pub(super) ends: HashMap<i32, i64>,
 }
 
 /// Records that wait to be written. Of those with one key only the last counts.
@@ -57,6 +60,12 @@ impl Pending {
         self.bytes += key.len() + body.as_ref().map_or(0, |(_, body)| body.len());
         self.records.insert(key.to_owned(), body);
         self.offsets.insert(partition, offset + 1);
+    }
+
+    /// Notes that there is nothing more before this offset.
+    pub(super) fn reach(&mut self, partition: i32, end: i64) {
+        let next = self.offsets.entry(partition).or_insert(end);
+        *next = end.max(*next);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -133,9 +142,10 @@ impl Table {
     ) -> Result<Start, SinkError> {
         let known = self.known().await?;
         let offsets = self.offsets().await?;
+        let ends = marks.iter().map(|(partition, _, high)| (*partition, *high)).collect();
         let Some(reason) = self.full_read(known.as_ref(), subject, &offsets, marks, now) else {
             let (generation, sweeps) = known.map_or((1, true), |known| (known.generation, known.sweeps));
-            return Ok(Start { generation, sweeps, full_read: None, offsets });
+            return Ok(Start { generation, sweeps, full_read: None, offsets, ends });
         };
         let generation = known.as_ref().map_or(0, |known| known.generation) + 1;
         self.begin().await?;
@@ -157,7 +167,7 @@ impl Table {
         .await
         .map_err(failed("note a full read"))?;
         self.commit().await?;
-        Ok(Start { generation, sweeps: true, full_read: Some(reason), offsets: HashMap::new() })
+        Ok(Start { generation, sweeps: true, full_read: Some(reason), offsets: HashMap::new(), ends })
     }
 
     /// Why all must be read from the start, where it must.
@@ -180,7 +190,13 @@ impl Table {
         let is_beyond = |(partition, next): (&i32, &i64)| {
             marks.iter().find(|(other, _, _)| other == partition).is_none_or(|(_, _, high)| next > high)
         };
-        offsets.iter().any(is_beyond).then(|| "the log is shorter than it was".into())
+        if offsets.iter().any(is_beyond) {
+            return Some("the log is shorter than it was".into());
+        }
+        let jumped = |(partition, next): (&i32, &i64)| {
+            marks.iter().any(|(other, _, high)| other == partition && high - next >= RESTORED_OFFSETS)
+        };
+        offsets.iter().any(jumped).then(|| "the hub was restored from a backup".into())
     }
 
     async fn known(&mut self) -> Result<Option<Known>, SinkError> {

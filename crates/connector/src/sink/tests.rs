@@ -101,6 +101,31 @@ async fn what_a_full_read_does_not_see_is_swept() {
 }
 
 #[tokio::test]
+async fn a_log_that_was_restored_from_a_backup_is_read_from_the_start_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut table = Table::open(&sink(&folder)).await.unwrap();
+    let row: &[Option<&str>] = &[Some("x"), None, None];
+    let begun = start(&mut table, WIDE, 0, 0).await;
+    write(&mut table, WIDE, &begun, 0, &[("x", Some(row)), ("lost", Some(row))]).await;
+    table.sweep(begun.generation).await.unwrap();
+    // The backup had one record, and nothing came since.
+    let high = 1 + (1 << 30);
+    let again = start(&mut table, WIDE, high, 0).await;
+    assert_eq!(again.full_read.as_deref(), Some("the hub was restored from a backup"));
+    let layout = Layout::new(WIDE).unwrap();
+    let readers = HashMap::from([(1, layout.reader(WIDE).unwrap())]);
+    let mut pending = Pending::default();
+    pending.take(0, 0, "x", Some((1, body(WIDE, row))));
+    again.ends.iter().for_each(|(partition, end)| pending.reach(*partition, *end));
+    let now = Some(Timestamp::from_micros(0));
+    table.write(&layout, &readers, &pending, again.generation, now).await.unwrap();
+    assert_eq!(table.sweep(again.generation).await.unwrap(), 1);
+    assert_eq!(table.texts("SELECT _key FROM things").await, ["x"]);
+    let begun = start(&mut table, WIDE, high + 5, 0).await;
+    assert_eq!((begun.full_read, begun.offsets), (None, HashMap::from([(0, high)])));
+}
+
+#[tokio::test]
 async fn a_narrower_view_leaves_nothing_of_the_wider_one() {
     let folder = tempfile::tempdir().unwrap();
     let mut table = Table::open(&sink(&folder)).await.unwrap();

@@ -11,6 +11,8 @@ pub(super) struct Recorder {
     pub(super) schema: String,
     /// Sends fail once so many records are in: those within the send before it are on the topic, unacknowledged.
     pub(super) fails_at: Option<usize>,
+    /// Offsets that hold no record, at the end of the log.
+    pub(super) passed_over: i64,
     /// Keys that are refused.
     pub(super) refuses: Vec<Vec<u8>>,
     replayed: bool,
@@ -25,6 +27,7 @@ impl Recorder {
             sink: BTreeMap::new(),
             schema: schema.into(),
             fails_at: None,
+            passed_over: 0,
             refuses: Vec::new(),
             replayed: false,
             replays: 0,
@@ -39,6 +42,15 @@ impl Recorder {
             values.iter().map(|value: &Value<'_>| value.to_text().unwrap_or_default()).collect::<Vec<_>>()
         };
         self.sink.iter().map(|(key, body)| (String::from_utf8(key.clone()).unwrap(), row(body))).collect()
+    }
+
+    /// The topic as it was after its first `kept` records, restored from a backup.
+    pub(super) fn restore(&mut self, kept: usize) {
+        let log: Vec<Change> = self.log.drain(..kept).collect();
+        self.log.clear();
+        self.sink.clear();
+        log.iter().for_each(|change| self.take(change));
+        self.passed_over += 1 << 30;
     }
 
     fn take(&mut self, change: &Change) {
@@ -63,7 +75,7 @@ impl Publisher for Recorder {
     }
 
     async fn log_end(&mut self) -> Result<i64, PublishError> {
-        Ok(i64::try_from(self.log.len()).unwrap())
+        Ok(i64::try_from(self.log.len()).unwrap() + self.passed_over)
     }
 
     async fn replay(&mut self) -> Result<Option<Vec<Replayed>>, PublishError> {

@@ -222,6 +222,33 @@ async fn a_topic_that_was_emptied_gets_everything_again() {
 }
 
 #[tokio::test]
+async fn after_a_restore_from_a_backup_the_newest_state_is_published_again() {
+    for (coverage, again) in [("whole", [1, 1, 1]), ("part", [1, 0, 1])] {
+        let mut bench = pairs(&format!("coverage = \"{coverage}\"\ndelete_share_max = 1.0"));
+        bench.write("1.csv", "a,b\nw,1\nx,1\ny,1\n");
+        bench.write("2.csv", "a,b\nw,1\ny,2\nz,1\n");
+        let files = [bench.path("1.csv"), bench.path("2.csv")];
+        let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+        bench.run(&files[..1]).await.unwrap();
+        let kept = bench.recorder.log.len();
+        bench.run(&files).await.unwrap();
+        let newest = bench.recorder.table();
+        // What the second file changed is lost, and the connector's state says that it is there.
+        bench.recorder.restore(kept);
+        let report = bench.run(&files).await.unwrap();
+        assert_eq!(report.recovered, Some(3));
+        assert_eq!(counts(report.files.last().unwrap()), again, "{coverage}");
+        assert_eq!(bench.recorder.table(), newest, "{coverage}");
+        assert_eq!(bench.run(&files).await.unwrap(), Report::default(), "once");
+        // Nothing was lost: nothing is sent.
+        bench.recorder.restore(bench.recorder.log.len());
+        let sent = bench.recorder.log.len();
+        assert_eq!(bench.run(&files).await.unwrap().recovered, Some(newest.len() as u64));
+        assert_eq!(bench.recorder.log.len(), sent);
+    }
+}
+
+#[tokio::test]
 async fn refused_records_are_named_and_the_rest_goes_on() {
     let mut bench = pairs("coverage = \"whole\"");
     bench.write("1.csv", "a,b\nx,1\ny,1\nz,1\n");
