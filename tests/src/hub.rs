@@ -182,6 +182,12 @@ impl Hub {
         command_on(self.folder(), arguments)
     }
 
+    /// Runs a subcommand that takes no data folder.
+    #[must_use]
+    pub fn apart(arguments: &[&str]) -> Output {
+        Command::new(program()).args(arguments).output().unwrap()
+    }
+
     /// Verifies the whole audit log by its tiles and public key; it must hold. Gives what the program says.
     pub fn verify(&self) -> String {
         let output = Command::new(program())

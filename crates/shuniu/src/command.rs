@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand.
 
 mod audit;
+mod backup;
 mod ca;
 mod connector;
 mod demo;
@@ -11,6 +12,7 @@ mod keys;
 mod migrate;
 mod place;
 mod records;
+mod restore;
 
 use std::process::ExitCode;
 
@@ -49,6 +51,10 @@ enum Command {
     /// Make the hub's own secret keys.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Make a backup of a hub while it runs, or check one.
+    Backup(backup::Command),
+    /// Make a data folder out of a backup.
+    Restore(restore::Command),
     /// Give up damaged records of a stopped hub that no backup has.
     #[command(subcommand)]
     Records(records::Command),
@@ -70,6 +76,8 @@ pub fn run() -> ExitCode {
         Command::Ca(command) => ca::run(command),
         Command::Migrate(command) => migrate::run(&command),
         Command::Keys(command) => keys::run(command),
+        Command::Backup(command) => backup::run(&command),
+        Command::Restore(command) => restore::run(&command),
         Command::Records(command) => records::run(command),
     };
     match done {

@@ -1,6 +1,7 @@
 //! The program: arguments, configuration, keys and certificates, wiring.
 
 pub mod audit;
+pub mod backup;
 pub mod ca;
 mod client;
 pub mod clock;

@@ -1,6 +1,7 @@
 //! Connectors that are killed in the middle, at both ends.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,13 +11,8 @@ use crate::consume;
 
 const ROWS: u32 = 30_000;
 
-/// A source of divisions and a sink of them, in the hub's folder.
-fn describe(hub: &Hub) {
-    let mut rows = String::from("code,name,areaCode,provinceCode,cityCode\n");
-    for n in 0..ROWS {
-        writeln!(rows, "{},街道{n},500101,50,5001", 500_100_000 + n).unwrap();
-    }
-    std::fs::write(hub.folder().join("divisions.csv"), rows).unwrap();
+/// A source of divisions, of the file `divisions.csv`, and a sink of them, in a folder.
+pub(crate) fn describe(hub: &Hub, folder: &Path) {
     let door = |system: &str| {
         let (certificate, key, authority) = hub.certificate(system);
         format!(
@@ -36,22 +32,31 @@ fn describe(hub: &Hub) {
         door("civil-affairs"),
         repository().display()
     );
-    std::fs::write(hub.folder().join("source.toml"), source).unwrap();
+    std::fs::write(folder.join("source.toml"), source).unwrap();
     let sink = format!(
         "{}[sink]\nresource = \"division\"\ndatabase = \"sqlite:sink.db\"\ntable = \"division\"\ncreate = true\n\
          group = \"sink\"\n",
         door("hall-yuzhong")
     );
-    std::fs::write(hub.folder().join("sink.toml"), sink).unwrap();
+    std::fs::write(folder.join("sink.toml"), sink).unwrap();
+}
+
+/// The source's file: the divisions of these numbers.
+pub(crate) fn divisions(folder: &Path, numbers: impl Iterator<Item = u32>) {
+    let mut rows = String::from("code,name,areaCode,provinceCode,cityCode\n");
+    for n in numbers {
+        writeln!(rows, "{},街道{n},500101,50,5001", 500_100_000 + n).unwrap();
+    }
+    std::fs::write(folder.join("divisions.csv"), rows).unwrap();
 }
 
 /// What a query on the sink's database gives, as text.
-fn query(hub: &Hub, sql: &str) -> String {
+pub(crate) fn query(folder: &Path, sql: &str) -> String {
     let script =
         "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone()[0])";
     let output = Command::new(repository().join(".cache/venv/bin/python"))
         .args(["-c", script])
-        .arg(hub.folder().join("sink.db"))
+        .arg(folder.join("sink.db"))
         .arg(sql)
         .output()
         .unwrap();
@@ -60,7 +65,7 @@ fn query(hub: &Hub, sql: &str) -> String {
 }
 
 /// Runs a connector and kills it after each of the given times, then lets it run to its end.
-fn run(hub: &Hub, file: &str, killed_after_ms: &[u64]) {
+pub(crate) fn run(hub: &Hub, file: &str, killed_after_ms: &[u64]) -> String {
     for after in killed_after_ms {
         let mut child = hub.connector(file).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(*after));
@@ -70,20 +75,22 @@ fn run(hub: &Hub, file: &str, killed_after_ms: &[u64]) {
     let output = hub.connector(file).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{file}: {out}{err}");
+    format!("{out}{err}")
 }
 
 #[test]
 fn p4_connectors_killed_at_both_ends_lose_nothing_and_repeat_nothing() {
     let hub = Hub::start();
-    describe(&hub);
+    describe(&hub, hub.folder());
+    divisions(hub.folder(), 0..ROWS);
     run(&hub, "source.toml", &[200, 700, 900, 1_100, 1_400, 1_700]);
     let got = consume(&hub, "hall-yuzhong", "division", "check");
     assert_eq!(got.len(), usize::try_from(ROWS).unwrap());
     let repeated = got.values().filter(|records| records.len() != 1).count();
     assert_eq!(repeated, 0, "records on the topic more than once");
     run(&hub, "sink.toml", &[300, 800, 1_200, 1_600]);
-    assert_eq!(query(&hub, "SELECT count(*) FROM division"), ROWS.to_string());
-    assert_eq!(query(&hub, "SELECT count(DISTINCT code) FROM division"), ROWS.to_string());
+    assert_eq!(query(hub.folder(), "SELECT count(*) FROM division"), ROWS.to_string());
+    assert_eq!(query(hub.folder(), "SELECT count(DISTINCT code) FROM division"), ROWS.to_string());
     // The same file again sends nothing.
     run(&hub, "source.toml", &[]);
     let again = consume(&hub, "hall-yuzhong", "division", "check-again");

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod backup;
 mod connectors;
 mod doors;
 mod durability;

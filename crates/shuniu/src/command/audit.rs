@@ -2,7 +2,7 @@
 
 mod conditions;
 mod export;
-mod line;
+pub(super) mod line;
 mod search;
 mod trace;
 mod verify;

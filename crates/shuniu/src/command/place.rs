@@ -1,6 +1,6 @@
 //! Which hub a command works on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -24,6 +24,11 @@ impl Place {
             config.hub.data_folder.clone_from(data);
         }
         Ok(config)
+    }
+
+    /// The configuration's file; `None` where every key has its default.
+    pub(super) fn config_file(&self) -> Option<&Path> {
+        self.config.as_deref()
     }
 
     /// The data folder.

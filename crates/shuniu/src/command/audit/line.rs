@@ -6,7 +6,7 @@ use shuniu_ledger::{Action, Outcome};
 use crate::figure::figure;
 
 /// Index, time, what, who, on what, how much, why.
-pub(super) fn of(found: &Found) -> String {
+pub(in crate::command) fn of(found: &Found) -> String {
     let draft = &found.entry.draft;
     let mut parts = vec![
         found.index.to_string(),
