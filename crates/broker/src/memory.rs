@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use shuniu_wire::messages::{FetchRequest, FetchResponse};
-use shuniu_wire::{Request, Response};
+use shuniu_wire::{ApiKey, Request, Response};
 use tokio::sync::watch;
 
 use self::log::Topics;
@@ -141,6 +141,10 @@ impl Connection for MemoryConnection {
             other => Err(UpstreamError::Unsupported { api: format!("{:?}", other.api()) }),
         };
         Box::pin(async move { answer })
+    }
+
+    fn has(&self, _: ApiKey) -> bool {
+        false
     }
 }
 

@@ -235,6 +235,10 @@ mod tests {
             };
             Box::pin(async move { Ok(answer) })
         }
+
+        fn has(&self, _: shuniu_wire::ApiKey) -> bool {
+            false
+        }
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use shuniu_wire::{Request, Response};
+use shuniu_wire::{ApiKey, Request, Response};
 
 /// A future that the seam's implementations return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -40,6 +40,9 @@ pub trait Connection: Send + Sync + 'static {
     /// The answer is always of the request's own API. A Produce is answered after its records are durable; a Fetch
     /// after `min_bytes` are there or `max_wait_ms` has passed.
     fn call(&self, request: Request) -> BoxFuture<'static, Result<Response, UpstreamError>>;
+
+    /// Whether it serves an API that not every record store has, in all versions that the hub speaks.
+    fn has(&self, api: ApiKey) -> bool;
 }
 
 /// A connection to any broker there is now, for what every broker answers alike: topics, leaders, producer ids.

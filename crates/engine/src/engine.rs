@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use shuniu_broker::{BoxFuture, Connection, Node, NodeId, Upstream, UpstreamError};
 use shuniu_model::Clock;
-use shuniu_wire::{Request, Response};
+use shuniu_wire::{ApiKey, Request, Response};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -181,7 +181,17 @@ impl Connection for Local {
             Request::LeaveGroup(request) => ready(core.groups.leave(request)),
             Request::OffsetCommit(request) => answered(serve::offsets::commit(&core, request)),
             Request::OffsetFetch(request) => answered(serve::offsets::fetch(&core, request)),
+            // Groups of the newer kind are a cluster's.
+            Request::ConsumerGroupHeartbeat(_) => {
+                Box::pin(std::future::ready(Err(UpstreamError::Unsupported {
+                    api: "ConsumerGroupHeartbeat".to_owned(),
+                })))
+            }
         }
+    }
+
+    fn has(&self, _: ApiKey) -> bool {
+        false
     }
 }
 

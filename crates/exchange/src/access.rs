@@ -94,6 +94,12 @@ impl Access {
             .collect()
     }
 
+    /// Every topic that the caller may read.
+    pub(crate) fn readable_topics(&self) -> Vec<TopicName> {
+        let names = self.snapshot.resources().map(|resource| topic_name(&resource.name));
+        names.filter(|name| self.read(&TopicRef::Name(name.clone())).is_ok()).collect()
+    }
+
     /// Whether the caller publishes anything at all.
     pub(crate) fn publishes(&self) -> bool {
         self.snapshot.resources().any(|resource| resource.publishing_system == self.principal.system)

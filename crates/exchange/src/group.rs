@@ -55,6 +55,7 @@ impl<'a> Groups<'a> {
             Request::Heartbeat(request) => one(&mut request.group_id),
             Request::LeaveGroup(request) => one(&mut request.group_id),
             Request::OffsetCommit(request) => one(&mut request.group_id),
+            Request::ConsumerGroupHeartbeat(request) => one(&mut request.group_id),
             Request::OffsetFetch(request) => {
                 if request.groups.is_empty() {
                     return one(&mut request.group_id);
@@ -81,6 +82,13 @@ impl<'a> Groups<'a> {
     pub(crate) fn strip_coordinators(&self, response: &mut FindCoordinatorResponse) {
         for coordinator in &mut response.coordinators {
             coordinator.key = self.outside(&coordinator.key);
+        }
+    }
+
+    /// Names a group in a message as the client knows it.
+    pub(crate) fn strip_message(&self, group: &GroupId, message: &mut Option<StrBytes>) {
+        if let Some(text) = message {
+            *text = StrBytes::from_string(text.replace(group.as_str(), &self.outside(group)));
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use shuniu_broker::NodeId;
 use shuniu_model::{Codec, Resource};
 use shuniu_policy::ReadPermit;
 use shuniu_schema::{Malformed, Plan, frame};
@@ -10,12 +11,14 @@ use shuniu_wire::batch::{
     BatchError, Compression, Delivered, Disposition, Part as Leaving, Record, RecordOut, RewriteError,
     RewriteOptions, batches, pass_through, rewrite,
 };
-use shuniu_wire::messages::FetchResponse;
+use shuniu_wire::messages::fetch_response::{LeaderIdAndEpoch, NodeEndpoint};
+use shuniu_wire::messages::{FetchResponse, StrBytes};
 
 use crate::budget::Share;
 use crate::caller::Caller;
 use crate::headers::{BEFORE, LEAVING};
 use crate::plans::Scratches;
+use crate::session::Addresses;
 
 /// A stored record that the reader cannot make sense of. The way in is checked, so this is corruption or a fault of
 /// the hub, and nothing of its partition leaves.
@@ -99,6 +102,25 @@ pub(crate) struct Projected {
 impl Projected {
     pub(crate) fn new(response: FetchResponse, caller: Caller, topics: Vec<ProjectedTopic>) -> Self {
         Self { response, caller, topics, share: None }
+    }
+
+    /// Says where the leaders are that the answer names (KIP-951). One that clients cannot reach is not named.
+    pub(crate) fn name_leaders(&mut self, addresses: Addresses<'_>) {
+        let Self { response: FetchResponse { responses, node_endpoints, .. }, .. } = self;
+        for data in responses.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            let leader = data.current_leader.leader_id;
+            if leader.0 < 0 {
+                continue;
+            }
+            let Some((host, port)) = addresses(NodeId(leader.0)) else {
+                data.current_leader = LeaderIdAndEpoch::default();
+                continue;
+            };
+            if node_endpoints.iter().all(|endpoint| endpoint.node_id != leader) {
+                let endpoint = NodeEndpoint::default().with_node_id(leader).with_port(port.into());
+                node_endpoints.push(endpoint.with_host(StrBytes::from_string(host)));
+            }
+        }
     }
 }
 

@@ -91,7 +91,11 @@ pub(crate) async fn submit(
             }
             Err(denial) => {
                 hub.refused(caller, &format!("produce {named}"), &denial);
-                let text = denial.to_string();
+                // Whoever may not even see the topic is not told whether it exists; the log knows.
+                let text = match access.visible(&named) {
+                    Some(_) => denial.to_string(),
+                    None => "no grant in force allows this topic, or there is none of this name".to_owned(),
+                };
                 asked.push(Asked::denied(topic, &text));
             }
         }

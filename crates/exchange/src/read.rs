@@ -514,6 +514,8 @@ impl Scan {
             for line in granted.lines.into_iter().filter(|line| line.answered) {
                 let partition = line.wanted.partition;
                 let mut data = line.answer;
+                // Kafka answers an error with no bytes, and not with null.
+                data.records = Some(bytes::Bytes::new());
                 if data.error_code == 0 {
                     data.records = Some(line.projected.records.clone());
                     if line.projected.delivered.records() > 0 {

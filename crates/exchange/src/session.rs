@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use shuniu_broker::{Connection, UpstreamError};
+use shuniu_broker::{Connection, NodeId, UpstreamError};
 use shuniu_wire::messages::{
-    FetchRequest, InitProducerIdRequest, InitProducerIdResponse, MetadataRequest, MetadataResponse,
-    OffsetFetchRequest, OffsetFetchResponse, ProduceRequest, ProduceResponse, ResponseError, StrBytes,
-    TopicName,
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, FetchRequest, InitProducerIdRequest,
+    InitProducerIdResponse, MetadataRequest, MetadataResponse, OffsetFetchRequest, OffsetFetchResponse,
+    ProduceRequest, ProduceResponse, ResponseError, StrBytes, TopicName,
 };
 use shuniu_wire::{ApiKey, Request, Response};
 
@@ -15,6 +15,7 @@ use crate::budget::Budget;
 use crate::caller::Caller;
 use crate::group::{Groups, InvalidGroupId};
 use crate::hub::Hub;
+use crate::members::{self, Patterns};
 use crate::publish::Submitted;
 use crate::read::Fetching;
 use crate::recorded::{Recorded, Withdrawn};
@@ -42,18 +43,28 @@ impl Closed {
     }
 }
 
+/// Host and port at which clients reach a broker; `None` for one that they cannot.
+pub type Addresses<'a> = &'a (dyn Fn(NodeId) -> Option<(String, u16)> + Sync);
+
 /// One client connection's use of the hub, for one caller on one virtual broker.
 pub struct Session {
     hub: Arc<Hub>,
     caller: Caller,
     upstream: Arc<dyn Connection>,
     answers: Budget,
+    patterns: Patterns,
 }
 
 impl Session {
     pub(crate) fn new(hub: Arc<Hub>, caller: Caller, upstream: Arc<dyn Connection>) -> Self {
         let answers = hub.answers_of(&caller.system);
-        Self { hub, caller, upstream, answers }
+        Self { hub, caller, upstream, answers, patterns: Patterns::default() }
+    }
+
+    /// Whether the record store serves an API that not every one has.
+    #[must_use]
+    pub fn has(&self, api: ApiKey) -> bool {
+        self.upstream.has(api)
     }
 
     /// Topics, partitions and leaders that the caller may see. Host names and ports are upstream's: the door that
@@ -77,15 +88,18 @@ impl Session {
         publish::submit(&self.hub, &self.caller, self.upstream.as_ref(), request).await
     }
 
-    /// Reads, projects and records. The answer is the whole frame for the wire: length, header, body.
+    /// Reads, projects and records. The answer is the whole frame for the wire: length, header, body. The leaders that
+    /// it names are at the door's addresses.
     pub async fn fetch(
         &self,
         request: FetchRequest,
         version: i16,
         correlation_id: i32,
+        addresses: Addresses<'_>,
     ) -> Result<Recorded, Closed> {
         let asked = Fetching { hub: &self.hub, caller: &self.caller, answers: &self.answers };
-        let projected = asked.run(self.upstream.as_ref(), request).await?;
+        let mut projected = asked.run(self.upstream.as_ref(), request).await?;
+        projected.name_leaders(addresses);
         record::record(&self.hub, projected, version, correlation_id).await
     }
 
@@ -142,6 +156,7 @@ impl Session {
                 groups.strip_coordinators(&mut response);
                 Ok(response.into())
             }
+            Request::ConsumerGroupHeartbeat(request) => self.member(&access, request).await,
             Request::JoinGroup(_)
             | Request::SyncGroup(_)
             | Request::Heartbeat(_)
@@ -175,6 +190,43 @@ impl Session {
                 self.hub.refused(&self.caller, &format!("{asked} {topic}"), &denial);
             }
         }
+    }
+
+    /// A member of a group of the newer kind. Its coordinator knows no grants, so what it subscribes to, and what it is
+    /// assigned, is held against them here.
+    async fn member(
+        &self,
+        access: &Access,
+        mut request: ConsumerGroupHeartbeatRequest,
+    ) -> Result<Response, Closed> {
+        const ASKED: &str = "consumer group heartbeat";
+        if request.member_epoch < 0 {
+            self.patterns.forget(&request);
+        } else {
+            let mut refused = members::unreadable_names(access, &request);
+            if refused.is_empty() {
+                if let Err(invalid) = self.patterns.resolve(access, &mut request) {
+                    let code = "subscription-pattern";
+                    self.refused(Some(ApiKey::ConsumerGroupHeartbeat), code, &invalid.to_string());
+                    return Ok(members::invalid_pattern(&invalid).into());
+                }
+                // A pattern's member may have named topics earlier that it may read no longer.
+                refused = members::unreadable_names(access, &request);
+            }
+            if !refused.is_empty() {
+                self.note_refused(access, ASKED, refused.into_iter());
+                return Ok(members::not_granted().into());
+            }
+        }
+        let group = request.group_id.clone();
+        let mut response: ConsumerGroupHeartbeatResponse = self.ask(ASKED, request).await?;
+        let refused = members::unreadable_ids(access, &response);
+        if !refused.is_empty() {
+            self.note_refused(access, ASKED, refused.into_iter());
+            return Ok(members::not_granted().into());
+        }
+        Groups::of(&self.caller.system).strip_message(&group, &mut response.error_message);
+        Ok(response.into())
     }
 
     async fn committed(&self, access: &Access, request: OffsetFetchRequest) -> Result<Response, Closed> {
@@ -231,10 +283,17 @@ fn invalid_group(request: &Request, invalid: InvalidGroupId) -> Result<Response,
     use shuniu_wire::messages as m;
     let code = ResponseError::InvalidGroupId.code();
     Ok(match request {
-        Request::JoinGroup(_) => m::JoinGroupResponse::default().with_error_code(code).into(),
+        Request::JoinGroup(_) => {
+            m::JoinGroupResponse::default().with_error_code(code).with_protocol_name(None).into()
+        }
         Request::SyncGroup(_) => m::SyncGroupResponse::default().with_error_code(code).into(),
         Request::Heartbeat(_) => m::HeartbeatResponse::default().with_error_code(code).into(),
         Request::LeaveGroup(_) => m::LeaveGroupResponse::default().with_error_code(code).into(),
+        // Its clients know no code for this.
+        Request::ConsumerGroupHeartbeat(_) => m::ConsumerGroupHeartbeatResponse::default()
+            .with_error_code(ResponseError::InvalidRequest.code())
+            .with_error_message(Some(StrBytes::from_string(invalid.to_string())))
+            .into(),
         Request::FindCoordinator(request) => {
             let message = Some(StrBytes::from_string(invalid.to_string()));
             let coordinators = request

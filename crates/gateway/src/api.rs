@@ -56,6 +56,10 @@ pub(crate) fn parse(session: &Session, mut frame: Bytes) -> Result<Asked, String
     if shuniu_wire::is_api_versions(&header) {
         return Ok(Asked::ApiVersions(header));
     }
+    let row = shuniu_wire::served(header.api_key, header.api_version);
+    if row.is_some_and(|row| row.if_stored && !session.has(row.api)) {
+        return Err(refuse(session, Some(&header), &not_served(&header)));
+    }
     let old = shuniu_wire::refuse_old_produce(&header, frame.clone());
     if let Some(refusal) = old.map_err(|error| refuse(session, Some(&header), &error))? {
         refuse(session, Some(&header), &not_served(&header));
@@ -71,7 +75,7 @@ pub(crate) fn parse(session: &Session, mut frame: Bytes) -> Result<Asked, String
 pub(crate) async fn answer(session: &Session, asked: Asked, options: &Options) -> Result<Answer, String> {
     let (header, request) = match asked {
         Asked::Refused(frame) => return Ok(Answer::Frame(frame)),
-        Asked::ApiVersions(header) => return Ok(Answer::Frame(api_versions::answer(&header))),
+        Asked::ApiVersions(header) => return Ok(Answer::Frame(api_versions::answer(session, &header))),
         Asked::Produce(header, request) => {
             let submitted = produce::submit(session, request).await?;
             return submitted.answer(&options.brokers, &header).await.map(Answer::Frame);
@@ -80,7 +84,7 @@ pub(crate) async fn answer(session: &Session, asked: Asked, options: &Options) -
     };
     let version = header.api_version;
     let response = match request {
-        Request::Fetch(request) => return fetch::answer(session, request, &header).await,
+        Request::Fetch(request) => return fetch::answer(session, request, &header, options).await,
         Request::Metadata(request) => metadata::answer(session, request, version, options).await?,
         Request::FindCoordinator(request) => coordinator::answer(session, request, options).await?,
         Request::DescribeCluster(request) => cluster::answer(session, request, options).await?,

@@ -103,6 +103,9 @@ impl Door {
         let places = Arc::new(Semaphore::new(options.connections_max));
         let held = Held::new(&options);
         let door = Arc::new(self);
+        let watching =
+            crate::brokers::watch(Arc::clone(&door.exchange), Arc::clone(&options), cancel.clone());
+        tracker.spawn(watching);
         let accepting = listeners.into_iter().map(|(node, listener)| {
             let (door, places, held) = (Arc::clone(&door), Arc::clone(&places), held.clone());
             door.accept(node, listener, places, held, tracker.clone(), cancel.clone())

@@ -4,6 +4,7 @@
 //! `Recorded` alone. Nothing that a client sends can panic, allocate beyond its frame or hold up another client.
 
 mod api;
+mod brokers;
 mod connection;
 mod door;
 mod frames;

@@ -169,6 +169,8 @@ calls! {
     OffsetCommit(OffsetCommitRequest, OffsetCommitResponse),
     /// A group's progress out.
     OffsetFetch(OffsetFetchRequest, OffsetFetchResponse),
+    /// A member of a group of the newer kind (KIP-848): joins, stays and leaves.
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse),
     /// The cluster's brokers.
     DescribeCluster(DescribeClusterRequest, DescribeClusterResponse),
     /// Topic settings out.

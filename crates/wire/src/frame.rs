@@ -165,6 +165,7 @@ pub fn decode_request(header: &RequestHeader, body: Bytes) -> Result<Request, Fr
         ApiKey::DescribeCluster => read(api, version, body).map(Request::DescribeCluster),
         ApiKey::DescribeConfigs => read(api, version, body).map(Request::DescribeConfigs),
         ApiKey::OffsetForLeaderEpoch => read(api, version, body).map(Request::OffsetForLeaderEpoch),
+        ApiKey::ConsumerGroupHeartbeat => read(api, version, body).map(Request::ConsumerGroupHeartbeat),
         _ => Err(not_served),
     }
 }
@@ -215,24 +216,25 @@ fn framed(write: impl FnOnce(&mut BytesMut) -> Result<(), String>) -> Result<Byt
     Ok(out.freeze())
 }
 
-/// The answer to ApiVersions: exactly what [`SERVED`] announces, no features. A version that is not served is answered with error 35
+/// The answer to ApiVersions: exactly what [`SERVED`] announces where the record store has what `stored` says, no features. A version that is not served is answered with error 35
 /// in version 0's form, as Kafka does it. No tagged field is written: some clients stumble over those with defaults.
 #[must_use]
-pub fn api_versions_response(header: &RequestHeader) -> Bytes {
+pub fn api_versions_response(header: &RequestHeader, stored: impl Fn(ApiKey) -> bool) -> Bytes {
     const UNSUPPORTED_VERSION: i16 = 35;
     let known = header.api_key == API_VERSIONS && served(header.api_key, header.api_version).is_some();
     let (version, error) = if known { (header.api_version, 0) } else { (0, UNSUPPORTED_VERSION) };
+    let announced: Vec<_> = SERVED.iter().filter(|row| !row.if_stored || stored(row.api)).collect();
     let mut out = BytesMut::new();
     out.put_i32(0);
     out.put_i32(header.correlation_id);
     out.put_i16(error);
-    // Both counts are small constants: SERVED has fewer than 127 rows, so the compact form is one byte.
+    // Both counts are small: SERVED has fewer than 127 rows, so the compact form is one byte.
     if version >= 3 {
-        out.put_u8(u8::try_from(SERVED.len() + 1).unwrap_or(u8::MAX));
+        out.put_u8(u8::try_from(announced.len() + 1).unwrap_or(u8::MAX));
     } else {
-        out.put_i32(i32::try_from(SERVED.len()).unwrap_or(i32::MAX));
+        out.put_i32(i32::try_from(announced.len()).unwrap_or(i32::MAX));
     }
-    for served in SERVED {
+    for served in announced {
         out.put_i16(served.api as i16);
         out.put_i16(served.announced_min);
         out.put_i16(served.max);

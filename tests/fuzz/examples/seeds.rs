@@ -75,6 +75,7 @@ fn batch(codec: Compression, count: u8) -> Bytes {
 }
 
 /// A request with something in every array.
+#[expect(clippy::too_many_lines, reason = "one arm an API")]
 fn request(api: m::ApiKey, version: i16) -> Option<Request> {
     let group = m::GroupId(text("g"));
     let topic = m::TopicName(text("t"));
@@ -153,6 +154,14 @@ fn request(api: m::ApiKey, version: i16) -> Option<Request> {
             ])
             .into(),
         m::ApiKey::DescribeCluster => m::DescribeClusterRequest::default().into(),
+        m::ApiKey::ConsumerGroupHeartbeat => m::ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(group)
+            .with_member_id(text("m"))
+            .with_subscribed_topic_names(Some(vec![topic]))
+            .with_topic_partitions(Some(vec![
+                m::consumer_group_heartbeat_request::TopicPartitions::default().with_partitions(vec![0, 1]),
+            ]))
+            .into(),
         _ => return None,
     })
 }

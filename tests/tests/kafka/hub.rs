@@ -8,6 +8,12 @@ use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceS
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use shuniu_tests::{Hub, Kafka, Publisher};
+use shuniu_wire::batch::{BatchBuilder, BuiltRecord, Compression};
+use shuniu_wire::messages as m;
+use shuniu_wire::messages::ResponseError;
+
+use crate::equivalence::{Topic, division, produce, topic_id};
+use crate::raw::Raw;
 
 fn consumer(hub: &Hub, group: &str) -> BaseConsumer {
     let consumer: BaseConsumer = hub
@@ -182,4 +188,67 @@ fn topics_that_were_changed_by_hand_are_shown_and_mended_on_request() {
     }
     let (good, text) = check(&["--repair"]);
     assert!(!good && text.contains("division: the topic was deleted and made anew"), "{text}");
+}
+
+#[test]
+fn a_client_at_the_wrong_broker_is_told_where_the_leader_is() {
+    let kafka = Kafka::start(3);
+    let hub = Hub::on_kafka(&kafka);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let leader = loop {
+        if let Some(leader) = kafka.leader("division", 0).filter(|leader| *leader > 0) {
+            break leader;
+        }
+        assert!(Instant::now() < deadline, "division has no leader");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let bootstrap = hub.bootstrap();
+    let addresses: Vec<&str> = bootstrap.split(',').collect();
+    let wrong = leader % 3;
+    let told = runtime.block_on(async {
+        let mut client = Raw::at(addresses[wrong], &hub, "civil-affairs").await;
+        let mut builder = BatchBuilder::new(Compression::Lz4);
+        let schema = hub.schema_id("civil-affairs", "division");
+        let value = division(schema, "500103", "x");
+        let timestamp = 1_760_000_000_000;
+        builder.push(&BuiltRecord { timestamp, key: Some(b"500103"), value: Some(&value), headers: &[] });
+        let topic = Topic { name: "division", id: uuid::Uuid::nil() };
+        let request = produce(topic, 0, builder.build().unwrap());
+        client.get::<m::ProduceResponse>(12, request).await
+    });
+    let partition = &told.responses[0].partition_responses[0];
+    let error = ResponseError::try_from_code(partition.error_code);
+    assert_eq!(error, Some(ResponseError::NotLeaderOrFollower), "{told:?}");
+    assert_eq!(usize::try_from(partition.current_leader.leader_id.0).unwrap(), leader);
+    let endpoint = &told.node_endpoints[0];
+    // The hub's own address of the leader, and never the broker's.
+    assert_eq!(format!("{}:{}", endpoint.host, endpoint.port), addresses[leader - 1]);
+
+    // Consumers may read from any replica, but not in the epoch of a leader that is gone.
+    kafka.kill(leader);
+    let successor = loop {
+        if let Some(now) = kafka.leader("division", 0).filter(|now| *now > 0 && *now != leader) {
+            break now;
+        }
+        assert!(Instant::now() < deadline, "division has no other leader");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let told = runtime.block_on(async {
+        let mut client = Raw::at(addresses[successor - 1], &hub, "civil-affairs").await;
+        let id = topic_id(&mut client, "division").await;
+        let partition = m::fetch_request::FetchPartition::default()
+            .with_current_leader_epoch(0)
+            .with_partition_max_bytes(1 << 20);
+        let topic =
+            m::fetch_request::FetchTopic::default().with_topic_id(id).with_partitions(vec![partition]);
+        let request = m::FetchRequest::default().with_max_bytes(1 << 20).with_topics(vec![topic]);
+        client.get::<m::FetchResponse>(16, request).await
+    });
+    let partition = &told.responses[0].partitions[0];
+    let error = ResponseError::try_from_code(partition.error_code);
+    assert_eq!(error, Some(ResponseError::FencedLeaderEpoch), "{told:?}");
+    assert_eq!(usize::try_from(partition.current_leader.leader_id.0).unwrap(), successor);
+    let endpoint = &told.node_endpoints[0];
+    assert_eq!(format!("{}:{}", endpoint.host, endpoint.port), addresses[successor - 1]);
 }

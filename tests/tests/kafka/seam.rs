@@ -14,7 +14,7 @@ use shuniu_tests::{KAFKA_3, Kafka};
 use shuniu_wire::batch::{BatchBuilder, BuiltRecord, Compression, Scratch, batches};
 use shuniu_wire::messages as m;
 use shuniu_wire::messages::{ResponseError, StrBytes, TopicName};
-use shuniu_wire::{Request, Response};
+use shuniu_wire::{ApiKey, Request, Response};
 use tokio_util::task::TaskTracker;
 
 fn cluster(bootstrap: Vec<String>, tls: Option<Arc<rustls::ClientConfig>>) -> KafkaCluster {
@@ -97,10 +97,13 @@ fn values(records: &Bytes) -> Vec<String> {
 }
 
 /// Producer ids, records in and out by name and by id, offsets, a group from its first join to its leaving, settings.
-async fn the_whole_seam(upstream: Arc<dyn Upstream>, name: &str) {
+///
+/// `newer`: whether it has groups whose coordinator assigns.
+async fn the_whole_seam(upstream: Arc<dyn Upstream>, name: &str, newer: bool) {
     assert_eq!(upstream.nodes().await.unwrap().len(), 1);
     assert!(matches!(upstream.connect(NodeId(77)).await.err(), Some(UpstreamError::NoSuchNode(_))));
     let connection = upstream.connect(NodeId(1)).await.unwrap();
+    assert_eq!(connection.has(ApiKey::ConsumerGroupHeartbeat), newer);
     let topic = ensure(connection.as_ref(), &spec(name, 1)).await.unwrap();
     assert_eq!(ensure(connection.as_ref(), &spec(name, 1)).await.unwrap(), topic);
     let mut leaders = Leaders::new(Arc::clone(&upstream), Duration::from_secs(20));
@@ -251,13 +254,13 @@ async fn a_group(connection: &dyn Connection, topic: &str) {
 #[tokio::test]
 async fn the_seam_holds_on_the_newest_kafka() {
     let upstream = cluster(Kafka::shared().bootstrap(), None);
-    the_whole_seam(Arc::new(upstream), "seam").await;
+    the_whole_seam(Arc::new(upstream), "seam", true).await;
 }
 
 #[tokio::test]
 async fn the_seam_holds_on_kafka_3() {
     let kafka = Kafka::start_version(KAFKA_3, 1);
-    the_whole_seam(Arc::new(cluster(kafka.bootstrap(), None)), "seam").await;
+    the_whole_seam(Arc::new(cluster(kafka.bootstrap(), None)), "seam", false).await;
 }
 
 fn tls(

@@ -146,6 +146,10 @@ impl Connection for KafkaConnection {
             })
         })
     }
+
+    fn has(&self, api: ApiKey) -> bool {
+        self.apis.has(api)
+    }
 }
 
 impl Drop for KafkaConnection {

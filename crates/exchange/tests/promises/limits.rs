@@ -178,7 +178,8 @@ async fn p10_answers_that_nobody_takes_keep_no_memory_from_other_systems() {
     let session = world.session(HALL).await;
     let mut untaken = Vec::new();
     loop {
-        let answer = session.fetch(fetch_request(&[("division", 0)], 0), FETCH_VERSION, 7).await.unwrap();
+        let answer =
+            session.fetch(fetch_request(&[("division", 0)], 0), FETCH_VERSION, 7, &|_| None).await.unwrap();
         if !answer.throttle().is_zero() {
             let told = taken(answer).await;
             assert!(told.throttle_time_ms > 0 && told.responses.is_empty(), "{told:?}");

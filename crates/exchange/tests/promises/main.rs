@@ -279,7 +279,11 @@ async fn p2_a_topic_without_a_grant_and_one_that_does_not_exist_get_the_same_ans
             ]);
             let offsets = session.call(Request::ListOffsets(request)).await.unwrap();
             let offsets = ListOffsetsResponse::try_from(offsets).unwrap();
+            let produced = world.publish_bytes(system, topic, bytes::Bytes::from_static(b"x")).await;
+            let message = produced.error_message.unwrap_or_default();
+            assert!(message.contains("or there is none of this name"), "{message}");
             answers.push((
+                produced.error_code,
                 data.error_code,
                 data.high_watermark,
                 metadata.topics[0].error_code,
@@ -288,7 +292,7 @@ async fn p2_a_topic_without_a_grant_and_one_that_does_not_exist_get_the_same_ans
             ));
         }
         assert!(
-            answers.iter().all(|answer| *answer == (DENIED, -1, DENIED, 0, DENIED)),
+            answers.iter().all(|answer| *answer == (DENIED, DENIED, -1, DENIED, 0, DENIED)),
             "{system}: {answers:?}"
         );
     }

@@ -269,7 +269,7 @@ pub(crate) fn fetch_request(topics: &[(&str, i64)], wait_ms: i32) -> FetchReques
 }
 
 pub(crate) async fn fetch_all(session: &Session, topics: &[(&str, i64)], wait_ms: i32) -> FetchResponse {
-    let recorded = session.fetch(fetch_request(topics, wait_ms), FETCH_VERSION, 7).await.unwrap();
+    let recorded = session.fetch(fetch_request(topics, wait_ms), FETCH_VERSION, 7, &|_| None).await.unwrap();
     taken(recorded).await
 }
 

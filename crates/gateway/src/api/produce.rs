@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use shuniu_exchange::{NodeId, Session};
 use shuniu_wire::RequestHeader;
-use shuniu_wire::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use shuniu_wire::messages::produce_response::{
+    LeaderIdAndEpoch, PartitionProduceResponse, TopicProduceResponse,
+};
 use shuniu_wire::messages::{ApiKey, BrokerId, ProduceRequest, ProduceResponse, ResponseError, StrBytes};
 
 use super::{closed, frame_of};
@@ -29,7 +31,14 @@ pub(crate) async fn submit(session: &Session, request: ProduceRequest) -> Result
     }
     if request.transactional_id.is_some() {
         session.refused(Some(ApiKey::Produce), "transactions", "transactional ids are not served");
-        return Ok(Submitted::Refused(no_transactions(&request)));
+        let reason = "transactional ids are not served: use an idempotent producer";
+        let error = ResponseError::TransactionalIdAuthorizationFailed;
+        return Ok(Submitted::Refused(refused(&request, error, reason)));
+    }
+    if ![1, -1].contains(&request.acks) {
+        let reason = "acks is 1 or all";
+        session.refused(Some(ApiKey::Produce), "acks-unknown", reason);
+        return Ok(Submitted::Refused(refused(&request, ResponseError::InvalidRequiredAcks, reason)));
     }
     session.submit(request).await.map(Submitted::UnderWay).map_err(closed)
 }
@@ -52,13 +61,17 @@ impl Submitted {
             endpoint.port = i32::from(broker.port);
             true
         });
+        for partition in response.responses.iter_mut().flat_map(|topic| &mut topic.partition_responses) {
+            if !brokers.contains_key(&NodeId(partition.current_leader.leader_id.0)) {
+                partition.current_leader = LeaderIdAndEpoch::default();
+            }
+        }
         frame_of(header, response.into())
     }
 }
 
-fn no_transactions(request: &ProduceRequest) -> ProduceResponse {
-    let error = ResponseError::TransactionalIdAuthorizationFailed.code();
-    let message = StrBytes::from_static_str("transactional ids are not served: use an idempotent producer");
+fn refused(request: &ProduceRequest, error: ResponseError, reason: &'static str) -> ProduceResponse {
+    let (error, message) = (error.code(), StrBytes::from_static_str(reason));
     let topics = request.topic_data.iter().map(|topic| {
         let partitions = topic.partition_data.iter().map(|partition| {
             PartitionProduceResponse::default()

@@ -24,7 +24,7 @@ use shuniu_store::{Change, Store};
 use shuniu_wire::batch::{Scratch, batches};
 use shuniu_wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use shuniu_wire::messages::{FetchRequest, FetchResponse, StrBytes, TopicName};
-use shuniu_wire::{Request, Response};
+use shuniu_wire::{ApiKey, Request, Response};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -217,6 +217,10 @@ impl Connection for Counted<dyn Connection> {
     fn call(&self, request: Request) -> BoxFuture<'static, Result<Response, UpstreamError>> {
         self.1.fetch_add(1, Ordering::SeqCst);
         self.0.call(request)
+    }
+
+    fn has(&self, api: ApiKey) -> bool {
+        self.0.has(api)
     }
 }
 

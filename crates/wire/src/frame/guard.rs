@@ -126,6 +126,11 @@ impl<'a> Cursor<'a> {
                 self.sized(name, length, usize::MAX).map(drop)
             }
             Kind::Struct(fields) => self.fields(fields, version, flexible),
+            Kind::StructOrNull(fields) => match i8::from_be_bytes(self.take_array(name)?) {
+                1 => self.fields(fields, version, flexible),
+                -1 => Ok(()),
+                other => Err(self.count(name, other.into())),
+            },
             Kind::Array { nullable, of } => {
                 let count = self.array_length(name, flexible)?;
                 self.length_allowed(name, count, nullable)?;

@@ -51,6 +51,8 @@ pub(super) enum Kind {
     },
     /// One structure. Of tagged fields only.
     Struct(&'static [Field]),
+    /// One structure behind a byte: 1, or -1 for none.
+    StructOrNull(&'static [Field]),
 }
 
 #[derive(Clone, Copy)]
@@ -82,6 +84,7 @@ impl Element {
                         Kind::String { .. } => 2,
                         Kind::Bytes { .. } | Kind::Array { .. } => 4,
                         Kind::Struct(_) => 0,
+                        Kind::StructOrNull(_) => 1,
                     })
                     .sum();
                 own + usize::from(flexible)
@@ -139,6 +142,7 @@ pub(super) fn of(api_key: i16) -> Option<&'static Layout> {
         ApiKey::OffsetForLeaderEpoch => Some(&OFFSET_FOR_LEADER_EPOCH),
         ApiKey::DescribeConfigs => Some(&DESCRIBE_CONFIGS),
         ApiKey::DescribeCluster => Some(&DESCRIBE_CLUSTER),
+        ApiKey::ConsumerGroupHeartbeat => Some(&CONSUMER_GROUP_HEARTBEAT),
         _ => None,
     }
 }
@@ -514,3 +518,24 @@ static DESCRIBE_CLUSTER: Layout = Layout {
         field("include_fenced_brokers", 2, ALL, BOOL),
     ],
 };
+
+static CONSUMER_GROUP_HEARTBEAT: Layout = Layout {
+    name: "ConsumerGroupHeartbeat",
+    flexible_from: 0,
+    refused_tags: &[],
+    fields: &[
+        field("group_id", 0, ALL, TEXT),
+        field("member_id", 0, ALL, TEXT),
+        field("member_epoch", 0, ALL, I32),
+        field("instance_id", 0, ALL, TEXT_OR_NULL),
+        field("rack_id", 0, ALL, TEXT_OR_NULL),
+        field("rebalance_timeout_ms", 0, ALL, I32),
+        field("subscribed_topic_names", 0, ALL, Kind::Array { nullable: true, of: Element::String }),
+        field("subscribed_topic_regex", 1, ALL, TEXT_OR_NULL),
+        field("server_assignor", 0, ALL, TEXT_OR_NULL),
+        field("topic_partitions", 0, ALL, structs_or_null(OWNED)),
+    ],
+};
+
+/// Partitions by topic id, as members and coordinators name them.
+const OWNED: &[Field] = &[field("topic_id", 0, ALL, UUID), field("partitions", 0, ALL, I32S)];

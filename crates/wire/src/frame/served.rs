@@ -13,10 +13,12 @@ pub struct Served {
     pub max: i16,
     /// The lowest version that is announced: [`Self::min`], but for Produce.
     pub announced_min: i16,
+    /// Whether it is served and announced only where the record store has it.
+    pub if_stored: bool,
 }
 
 const fn row(api: ApiKey, min: i16, max: i16) -> Served {
-    Served { api, min, max, announced_min: min }
+    Served { api, min, max, announced_min: min, if_stored: false }
 }
 
 /// Everything that the door serves and announces. What is not here is refused.
@@ -41,9 +43,10 @@ pub const SERVED: &[Served] = &[
     row(ApiKey::OffsetForLeaderEpoch, 2, 4),
     row(ApiKey::DescribeConfigs, 1, 4),
     row(ApiKey::DescribeCluster, 0, 1),
+    Served { if_stored: true, ..row(ApiKey::ConsumerGroupHeartbeat, 0, 1) },
 ];
 
-/// The row of an API, if this version of it is served.
+/// The row of an API, if this version of it is served, [`Served::if_stored`] or always.
 #[must_use]
 pub fn served(api_key: i16, version: i16) -> Option<&'static Served> {
     SERVED.iter().find(|row| row.api as i16 == api_key && (row.min..=row.max).contains(&version))

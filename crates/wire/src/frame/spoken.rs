@@ -11,7 +11,7 @@ use super::{FrameError, framed};
 use crate::call::Request;
 
 const fn row(api: ApiKey, min: i16, max: i16) -> Served {
-    Served { api, min, max, announced_min: min }
+    Served { api, min, max, announced_min: min, if_stored: false }
 }
 
 /// The versions that the hub can speak, for Apache Kafka 3.9 and 4. A Fetch below 13 and a Produce below 13 name
@@ -32,6 +32,7 @@ pub const SPOKEN: &[Served] = &[
     row(ApiKey::OffsetForLeaderEpoch, 4, 4),
     row(ApiKey::DescribeConfigs, 4, 4),
     row(ApiKey::DescribeCluster, 0, 1),
+    row(ApiKey::ConsumerGroupHeartbeat, 0, 1),
     row(ApiKey::IncrementalAlterConfigs, 1, 1),
     row(ApiKey::CreateTopics, 6, 7),
     row(ApiKey::CreatePartitions, 2, 3),
@@ -109,6 +110,15 @@ impl BrokerApis {
         Ok((correlation_id, Self(apis)))
     }
 
+    /// Whether the broker serves the newest version that the hub speaks of an API. Kafka 3.9 announces
+    /// ConsumerGroupHeartbeat 0 and refuses it unless it is switched on; from 4 on there is 1.
+    #[must_use]
+    pub fn has(&self, api: ApiKey) -> bool {
+        let spoken = SPOKEN.iter().find(|row| row.api == api);
+        let served = self.0.get(&(api as i16));
+        spoken.zip(served).is_some_and(|(spoken, (min, max))| (*min..=*max).contains(&spoken.max))
+    }
+
     /// The version to ask in, and the request in that version's form.
     ///
     /// # Errors
@@ -135,6 +145,8 @@ fn version_max(request: &Request) -> i16 {
         Request::SyncGroup(request) if request.protocol_type.is_none() || request.protocol_name.is_none() => {
             return SYNC_UNSAID_MAX;
         }
+        // Whoever joins without a member id is to be given one, which was so in version 0 alone.
+        Request::ConsumerGroupHeartbeat(request) if request.member_id.is_empty() => return 0,
         _ => false,
     };
     if unnamed { BY_NAME_MAX } else { i16::MAX }

@@ -115,6 +115,17 @@ fn full(api: ApiKey, version: i16) -> Option<Request> {
             ])
             .into(),
         ApiKey::DescribeCluster => m::DescribeClusterRequest::default().into(),
+        ApiKey::ConsumerGroupHeartbeat => m::ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(group)
+            .with_member_id(text("m"))
+            .with_subscribed_topic_names(Some(vec![topic]))
+            .with_subscribed_topic_regex((version >= 1).then(|| text("t.*")))
+            .with_topic_partitions(Some(vec![
+                m::consumer_group_heartbeat_request::TopicPartitions::default()
+                    .with_topic_id(uuid::Uuid::from_u128(7))
+                    .with_partitions(vec![0, 1]),
+            ]))
+            .into(),
         _ => return None,
     })
 }
@@ -234,6 +245,13 @@ fn default_response(api: ApiKey) -> Option<Response> {
                 m::describe_cluster_response::DescribeClusterBroker::default().with_is_fenced(true),
             ])
             .into(),
+        ApiKey::ConsumerGroupHeartbeat => m::ConsumerGroupHeartbeatResponse::default()
+            .with_assignment(Some(
+                m::consumer_group_heartbeat_response::Assignment::default().with_topic_partitions(vec![
+                    m::consumer_group_heartbeat_response::TopicPartitions::default().with_partitions(vec![3]),
+                ]),
+            ))
+            .into(),
         _ => return None,
     })
 }
@@ -347,7 +365,7 @@ fn what_is_not_in_the_table_is_refused() {
 fn api_versions_announces_exactly_the_table() {
     for version in 0..=4_i16 {
         let header = RequestHeader { api_key: 18, api_version: version, correlation_id: 77, client_id: None };
-        let frame = api_versions_response(&header);
+        let frame = api_versions_response(&header, |_| true);
         let mut body = frame.slice(8..);
         let response =
             <m::ApiVersionsResponse as kafka_protocol::protocol::Decodable>::decode(&mut body, version)
@@ -366,7 +384,7 @@ fn api_versions_announces_exactly_the_table() {
         );
     }
     let too_new = RequestHeader { api_key: 18, api_version: 9, correlation_id: 77, client_id: None };
-    let mut body = api_versions_response(&too_new).slice(8..);
+    let mut body = api_versions_response(&too_new, |_| true).slice(8..);
     let response =
         <m::ApiVersionsResponse as kafka_protocol::protocol::Decodable>::decode(&mut body, 0).unwrap();
     assert_eq!(response.error_code, 35);

@@ -3,8 +3,8 @@
 use kafka_protocol::messages::ApiKey;
 
 use super::{
-    ALL, BOOL, BYTES, BYTES_OR_NULL, I8, I16, I32, I32S, I64, Kind, Layout, TEXT, TEXT_OR_NULL, UUID, field,
-    structs, structs_or_null, tagged,
+    ALL, BOOL, BYTES, BYTES_OR_NULL, I8, I16, I32, I32S, I64, Kind, Layout, OWNED, TEXT, TEXT_OR_NULL, UUID,
+    field, structs, structs_or_null, tagged,
 };
 
 /// The layout of a response that a broker may give.
@@ -25,6 +25,7 @@ pub(in crate::frame) fn of_response(api_key: i16) -> Option<&'static Layout> {
         ApiKey::OffsetForLeaderEpoch => Some(&OFFSET_FOR_LEADER_EPOCH),
         ApiKey::DescribeConfigs => Some(&DESCRIBE_CONFIGS),
         ApiKey::DescribeCluster => Some(&DESCRIBE_CLUSTER),
+        ApiKey::ConsumerGroupHeartbeat => Some(&CONSUMER_GROUP_HEARTBEAT),
         ApiKey::IncrementalAlterConfigs => Some(&INCREMENTAL_ALTER_CONFIGS),
         ApiKey::CreateTopics => Some(&CREATE_TOPICS),
         ApiKey::CreatePartitions => Some(&CREATE_PARTITIONS),
@@ -612,5 +613,20 @@ static DELETE_RECORDS: Layout = Layout {
                 ),
             ]),
         ),
+    ],
+};
+
+static CONSUMER_GROUP_HEARTBEAT: Layout = Layout {
+    name: "the answer to ConsumerGroupHeartbeat",
+    flexible_from: 0,
+    refused_tags: &[],
+    fields: &[
+        field("throttle_time_ms", 0, ALL, I32),
+        field("error_code", 0, ALL, I16),
+        field("error_message", 0, ALL, TEXT_OR_NULL),
+        field("member_id", 0, ALL, TEXT_OR_NULL),
+        field("member_epoch", 0, ALL, I32),
+        field("heartbeat_interval_ms", 0, ALL, I32),
+        field("assignment", 0, ALL, Kind::StructOrNull(&[field("topic_partitions", 0, ALL, structs(OWNED))])),
     ],
 };
