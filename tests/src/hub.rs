@@ -117,13 +117,16 @@ impl Hub {
         hub
     }
 
-    /// The configuration of a hub on a cluster, over mutual TLS.
+    /// The configuration of a hub on a cluster, over mutual TLS, or without it where a tap looks on.
     fn on(&self, kafka: &Kafka) -> String {
         let (certificate, key, authority) = kafka.certificate();
+        let (bootstrap, tls) = match kafka.tap() {
+            Some(tap) => (vec![format!("127.0.0.1:{tap}")], false),
+            None => (kafka.bootstrap_tls(), true),
+        };
         let mut text = format!(
-            "[records]\nstore = \"kafka\"\n[kafka]\nbootstrap = {:?}\ncertificate = {certificate:?}\n\
-             key = {key:?}\nauthority = {authority:?}\nreplication = {}\n",
-            kafka.bootstrap_tls(),
+            "[records]\nstore = \"kafka\"\n[kafka]\nbootstrap = {bootstrap:?}\ntls = {tls}\n\
+             certificate = {certificate:?}\nkey = {key:?}\nauthority = {authority:?}\nreplication = {}\n",
             kafka.ids().count(),
         );
         for (node, port) in kafka.ids().zip(&self.kafka) {

@@ -16,6 +16,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::hub::{free_ports, repository};
+use crate::watched::Watched;
 
 /// The newest Kafka that `tests/setup` fetches.
 pub const KAFKA: &str = "4.4.0";
@@ -30,6 +31,8 @@ pub struct Kafka {
     folder: PathBuf,
     version: &'static str,
     brokers: Vec<Mutex<Broker>>,
+    /// The port of a tap before the one broker, if it is watched.
+    tap: Option<u16>,
     /// Removes the folder when its pipe closes.
     _cleaner: Child,
 }
@@ -60,6 +63,16 @@ impl Kafka {
     /// Starts a cluster of a version that `tests/setup` fetches.
     #[must_use]
     pub fn start_version(version: &'static str, brokers: usize) -> Self {
+        Self::make(version, brokers, None)
+    }
+
+    /// Starts one broker of the newest version that is reached through a tap, without TLS.
+    #[must_use]
+    pub fn start_watched(watched: &Watched) -> Self {
+        Self::make(KAFKA, 1, Some(watched))
+    }
+
+    fn make(version: &'static str, brokers: usize, watched: Option<&Watched>) -> Self {
         assert!((1..=3).contains(&brokers));
         let folder = tempfile::Builder::new().prefix("shuniu-kafka-").tempdir().unwrap().keep();
         let cleaner = Command::new("sh")
@@ -72,13 +85,14 @@ impl Kafka {
             .unwrap();
         make_certificates(&folder);
         let ports = free_ports(brokers * 3);
+        let tap = watched.map(|watched| watched.clone().start(ports[0]));
         let brokers = ports
             .chunks(3)
             .map(|ports| {
                 Mutex::new(Broker { plain: ports[0], tls: ports[1], controller: ports[2], running: None })
             })
             .collect();
-        let cluster = Self { folder, version, brokers, _cleaner: cleaner };
+        let cluster = Self { folder, version, brokers, tap, _cleaner: cleaner };
         for id in cluster.ids() {
             cluster.format(id);
         }
@@ -105,6 +119,11 @@ impl Kafka {
     #[must_use]
     pub fn bootstrap(&self) -> Vec<String> {
         self.ids().map(|id| format!("127.0.0.1:{}", self.broker(id).plain)).collect()
+    }
+
+    /// The tap's port, if the broker is watched.
+    pub(crate) fn tap(&self) -> Option<u16> {
+        self.tap
     }
 
     /// Addresses with mutual TLS, one for each broker.
@@ -214,6 +233,7 @@ impl Kafka {
         let (plain, tls, controller) = (broker.plain, broker.tls, broker.controller);
         drop(broker);
         let folder = self.folder.display();
+        let advertised = self.tap.unwrap_or(plain);
         let replicas = self.brokers.len();
         let in_sync = replicas.saturating_sub(1).max(1);
         let voters: Vec<String> =
@@ -230,7 +250,7 @@ impl Kafka {
                     "PLAIN://127.0.0.1:{plain},TLS://127.0.0.1:{tls},CONTROLLER://127.0.0.1:{controller}"
                 ),
             ),
-            ("advertised.listeners", format!("PLAIN://127.0.0.1:{plain},TLS://localhost:{tls}")),
+            ("advertised.listeners", format!("PLAIN://127.0.0.1:{advertised},TLS://localhost:{tls}")),
             ("listener.security.protocol.map", "PLAIN:PLAINTEXT,TLS:SSL,CONTROLLER:PLAINTEXT".to_owned()),
             ("inter.broker.listener.name", "PLAIN".to_owned()),
             ("ssl.client.auth", "required".to_owned()),

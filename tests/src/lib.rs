@@ -14,9 +14,11 @@ mod kafka;
 mod person;
 mod postgres;
 mod publisher;
+mod watched;
 
 pub use hub::{Hub, repository, run_on};
 pub use kafka::{KAFKA, KAFKA_3, Kafka};
 pub use person::{citizen, person};
 pub use postgres::Postgres;
 pub use publisher::Publisher;
+pub use watched::{Asked, Watched};

@@ -2,11 +2,16 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "a test that cannot go on has failed"
 )]
 
+mod equivalence;
 mod hub;
+mod members;
+mod raw;
 mod seam;
+mod table;
