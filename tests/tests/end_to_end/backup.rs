@@ -11,6 +11,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use shuniu_tests::{Hub, Postgres, Publisher, citizen, person};
 
 use crate::connectors::{describe, divisions, query, run};
+use crate::objects::ObjectServer;
 use crate::{consume, producer, publish};
 
 /// What a restore passes over.
@@ -441,4 +442,69 @@ fn a_directory_in_postgresql_is_in_the_backup_and_is_restored_into_a_new_databas
     assert_eq!(consume(&hub, "hall-yuzhong", "population", "kept").len(), 2);
     hub.stop();
     hub.verify();
+}
+
+#[test]
+fn p5_tiles_in_an_object_store_are_gone_on_with_and_brought_back_where_it_is_lost() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let store = runtime.block_on(ObjectServer::start());
+    let mut hub = Hub::prepare(tempfile::tempdir().unwrap());
+    let outside = tempfile::tempdir().unwrap();
+    let (folder, config) = (outside.path().join("backup"), hub.folder().join("hub.toml"));
+    for (name, secret) in [("s3-key-id", "hub"), ("s3-secret", "geheim")] {
+        let file = outside.path().join(name);
+        std::fs::write(&file, secret).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let trial = std::fs::read_to_string(&config).unwrap();
+    let on = |store: &ObjectServer| {
+        format!(
+            "{trial}[audit]\ntiles = \"s3\"\n[audit.s3]\nendpoint = \"http://{}\"\nregion = \"cn-west\"\n\
+             bucket = \"tiles\"\nprefix = \"hub/audit\"\nkey_id_file = \"{}\"\nsecret_file = \"{}\"\n",
+            store.address,
+            outside.path().join("s3-key-id").display(),
+            outside.path().join("s3-secret").display()
+        )
+    };
+    std::fs::write(&config, on(&store)).unwrap();
+    hub.restart();
+    let schema = hub.schema_id("population-register", "population");
+    let put = |hub: &Hub, n: u32| {
+        let key = citizen(n);
+        publish(&producer(hub), &key, Some(&person(schema, &key, "张三", "500103")), b"");
+    };
+    put(&hub, 0);
+    backup(&hub, &folder);
+    assert!(Hub::apart(&["backup", "--check", text(&folder)]).status.success());
+    put(&hub, 1);
+    hub.stop();
+    let later = outside.path().join("later");
+    std::fs::copy(store.file("hub/audit/checkpoint"), &later).unwrap();
+    lose(&mut hub, &outside.path().join("old"));
+    let verified = || {
+        let whole = Hub::apart(&["audit", "verify", "--config", text(&config)]);
+        assert!(whole.status.success(), "{}", String::from_utf8_lossy(&whole.stderr));
+        Hub::apart(&["audit", "verify", "--config", text(&config), "--since", text(&later)])
+    };
+
+    // The store outlived the hub: nothing of the log is lost, and nobody had to say where the tiles are.
+    let told = restore(&hub, &folder, &[]);
+    assert!(told.contains("that were kept"), "{told}");
+    hub.restart();
+    put(&hub, 2);
+    hub.stop();
+    let since = verified();
+    assert!(since.status.success(), "{}", String::from_utf8_lossy(&since.stderr));
+
+    // Both are lost: the backup's tiles are put into another store.
+    let other = runtime.block_on(ObjectServer::start());
+    let other_config = outside.path().join("other.toml");
+    std::fs::write(&other_config, on(&other)).unwrap();
+    std::fs::remove_dir_all(hub.folder()).unwrap();
+    let told = restore(&hub, &folder, &["--config", text(&other_config)]);
+    assert!(told.contains("Later entries are lost"), "{told}");
+    hub.restart();
+    put(&hub, 3);
+    hub.stop();
+    assert!(!verified().status.success(), "the cut is seen");
 }

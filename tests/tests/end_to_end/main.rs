@@ -14,6 +14,9 @@ mod doors;
 mod durability;
 mod limits;
 mod main_job;
+#[path = "../../src/objects.rs"]
+#[expect(dead_code, unreachable_pub, reason = "shared with other packages; each uses what it needs")]
+mod objects;
 mod operating;
 mod production;
 mod reload;

@@ -9,6 +9,9 @@
 
 mod kill;
 mod log;
+#[path = "../../../../tests/src/objects.rs"]
+#[expect(unreachable_pub, reason = "shared with other packages")]
+mod object_server;
 mod objects;
 #[path = "../../../../tests/src/postgres.rs"]
 #[expect(dead_code, unreachable_pub, reason = "shared with other packages; each uses what it needs")]

@@ -1,19 +1,9 @@
-//! Tiles in an object store: `s3s` with its file system, which checks signatures and conditions. It looks and then
-//! writes, as no real store does; here its writes happen one at a time, so that conditions hold between replicas.
+//! Tiles in an object store.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hyper_util::rt::TokioIo;
-use s3s::auth::SimpleAuth;
-use s3s::dto::{
-    DeleteObjectInput, DeleteObjectOutput, GetObjectInput, GetObjectOutput, ListObjectsV2Input,
-    ListObjectsV2Output, PutObjectInput, PutObjectOutput,
-};
-use s3s::service::S3ServiceBuilder;
-use s3s::{S3, S3Request, S3Response, S3Result};
 use shuniu_archive::{
     Checkpoints, LogReader, MemoryCheckpoints, ObjectOptions, ObjectStart, SequencerError, TileError,
     TileObjects, Tiles, VerifyError,
@@ -22,6 +12,7 @@ use shuniu_ledger::Suite;
 use shuniu_ledger::tile::{TileKind, TileName};
 use shuniu_store::{Database, DatabaseSettings, Store};
 
+use crate::object_server::ObjectServer;
 use crate::postgres::Postgres;
 use crate::sequencer::{Crashing, append, check, sequence, signer};
 use crate::support::{World, until};
@@ -29,93 +20,16 @@ use crate::support::{World, until};
 const SUITE: Suite = Suite::Sha256Ed25519;
 
 /// An object store on this machine.
-pub(crate) struct Server {
-    folder: tempfile::TempDir,
-    address: SocketAddr,
-    passes_over_conditions: Arc<AtomicBool>,
-}
-
-struct Bucket {
-    files: s3s_fs::FileSystem,
-    /// Held while an object is looked at and written.
-    writing: tokio::sync::Mutex<()>,
-    passes_over_conditions: Arc<AtomicBool>,
-}
-
-#[async_trait::async_trait]
-impl S3 for Bucket {
-    async fn put_object(
-        &self,
-        mut request: S3Request<PutObjectInput>,
-    ) -> S3Result<S3Response<PutObjectOutput>> {
-        let _one = self.writing.lock().await;
-        if self.passes_over_conditions.load(Ordering::SeqCst) {
-            (request.input.if_match, request.input.if_none_match) = (None, None);
-        }
-        self.files.put_object(request).await
-    }
-
-    async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
-        self.files.get_object(request).await
-    }
-
-    async fn delete_object(
-        &self,
-        request: S3Request<DeleteObjectInput>,
-    ) -> S3Result<S3Response<DeleteObjectOutput>> {
-        let _one = self.writing.lock().await;
-        self.files.delete_object(request).await
-    }
-
-    async fn list_objects_v2(
-        &self,
-        request: S3Request<ListObjectsV2Input>,
-    ) -> S3Result<S3Response<ListObjectsV2Output>> {
-        self.files.list_objects_v2(request).await
-    }
-}
+pub(crate) struct Server(ObjectServer);
 
 impl Server {
     pub(crate) async fn start() -> Self {
-        Self::start_with(None).await
-    }
-
-    async fn start_with(tls: Option<tokio_rustls::TlsAcceptor>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("tiles")).unwrap();
-        let passes_over_conditions = Arc::new(AtomicBool::new(false));
-        let bucket = Bucket {
-            files: s3s_fs::FileSystem::new(folder.path()).unwrap(),
-            writing: tokio::sync::Mutex::default(),
-            passes_over_conditions: Arc::clone(&passes_over_conditions),
-        };
-        let mut service = S3ServiceBuilder::new(bucket);
-        service.set_auth(SimpleAuth::from_single("hub", "geheim"));
-        let service = service.build();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (service, tls) = (service.clone(), tls.clone());
-                tokio::spawn(async move {
-                    let http = hyper::server::conn::http1::Builder::new();
-                    match tls {
-                        None => http.serve_connection(TokioIo::new(stream), service).await.ok(),
-                        // A client that does not trust the certificate ends the handshake.
-                        Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => http.serve_connection(TokioIo::new(stream), service).await.ok(),
-                            Err(_) => None,
-                        },
-                    }
-                });
-            }
-        });
-        Self { folder, address, passes_over_conditions }
+        Self(ObjectServer::start().await)
     }
 
     pub(crate) fn options(&self) -> ObjectOptions {
         ObjectOptions {
-            endpoint: format!("http://{}", self.address),
+            endpoint: format!("http://{}", self.0.address),
             region: "cn-west".to_owned(),
             bucket: "tiles".to_owned(),
             prefix: "hub/audit".to_owned(),
@@ -131,7 +45,7 @@ impl Server {
     }
 
     fn file(&self, name: &str) -> std::path::PathBuf {
-        self.folder.path().join("tiles/hub/audit").join(name)
+        self.0.file("hub/audit").join(name)
     }
 }
 
@@ -196,7 +110,7 @@ async fn p5_other_bytes_in_the_object_store_stop_the_sequencer() {
 async fn p5_a_store_that_writes_over_what_is_there_is_refused_at_the_start() {
     let server = Server::start().await;
     drop(server.create().await.unwrap());
-    server.passes_over_conditions.store(true, Ordering::SeqCst);
+    server.0.passes_over_conditions.store(true, Ordering::SeqCst);
     let error = server.create().await.unwrap_err();
     assert!(matches!(error, ObjectStart::Unconditional { condition: "If-None-Match" }), "{error:?}");
     // The trial leaves nothing behind.
@@ -228,9 +142,9 @@ async fn the_stores_certificate_is_checked_against_the_authority_that_was_given(
     let config =
         rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let config = config.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
-    let server = Server::start_with(Some(Arc::new(config).into())).await;
+    let server = Server(ObjectServer::start_with(Some(Arc::new(config).into())).await);
     let with = async |name: &str, authority: Option<String>| {
-        let endpoint = format!("https://{name}:{}", server.address.port());
+        let endpoint = format!("https://{name}:{}", server.0.address.port());
         let authority = authority.map(String::into_bytes);
         let options = ObjectOptions { endpoint, authority, ..server.options() };
         blocking(move || TileObjects::create(&options)).await
