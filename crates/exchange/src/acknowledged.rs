@@ -39,7 +39,7 @@ impl Acknowledged {
         request: &OffsetCommitRequest,
         response: &OffsetCommitResponse,
     ) {
-        for (topic, answer) in request.topics.iter().zip(&response.topics) {
+        for topic in &request.topics {
             let Ok((resource, permit)) = access.read(&TopicRef::Name(topic.name.clone())) else { continue };
             let Some(topic_id) = resource.topic_id else { continue };
             let commits = Commits {
@@ -55,7 +55,9 @@ impl Acknowledged {
             }
             let noted = waiting.entry(commits).or_default();
             for partition in &topic.partitions {
-                let accepted = answer.partitions.iter().any(|answer| {
+                // Brokers put together what a request names apart.
+                let answers = response.topics.iter().filter(|answer| answer.name == topic.name);
+                let accepted = answers.flat_map(|answer| &answer.partitions).any(|answer| {
                     answer.partition_index == partition.partition_index && answer.error_code == 0
                 });
                 if accepted && partition.committed_offset > 0 {

@@ -305,12 +305,11 @@ fn answer_for(
 ) -> Option<PartitionProduceResponse> {
     responses
         .iter()
-        .find(|topic| {
+        .filter(|topic| {
             topic.name.as_str() == resource.name.as_str()
                 || resource.topic_id.is_some_and(|id| id.0 == *topic.topic_id.as_bytes())
-        })?
-        .partition_responses
-        .iter()
+        })
+        .flat_map(|topic| &topic.partition_responses)
         .find(|partition| partition.index == index)
         .cloned()
 }

@@ -251,6 +251,12 @@ impl Scan {
                     continue;
                 }
             };
+            // A request may name a topic again behind another one, as librdkafka does; it is one topic all the same.
+            let again = scan.granted.iter_mut().find(|granted| granted.resource.name == resource.name);
+            if let Some(granted) = again {
+                granted.lines.extend(topic.partitions.iter().cloned().map(Line::new));
+                continue;
+            }
             let reader = match hub.plans.reader(&access.snapshot, &permit) {
                 Ok(reader) => reader,
                 Err(fault) => {

@@ -33,7 +33,7 @@ const PROJECTED: &str = "hall-jiangbei";
 const NONE: &str = "bank-supervisor";
 
 /// A projected view for [`PROJECTED`].
-const GRANT: &str = r#"
+pub(crate) const GRANT: &str = r#"
 [[grant]]
 id = "jiangbei-division"
 system = "hall-jiangbei"

@@ -10,6 +10,7 @@ use shuniu_tests::{Hub, Kafka, Publisher, citizen, repository};
 use shuniu_wire::messages as m;
 use shuniu_wire::messages::{ResponseError, StrBytes, TopicName};
 
+use crate::equivalence::GRANT;
 use crate::raw::Raw;
 
 const LONG: Duration = Duration::from_secs(120);
@@ -95,6 +96,7 @@ fn p2_members_of_a_newer_group_get_what_they_are_granted_and_nothing_else() {
     only_readable_topics_can_be_subscribed(&hub);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(each_system_has_its_own_groups(&hub));
+    runtime.block_on(a_pattern_follows_the_grants(&hub));
     runtime.block_on(a_stale_epoch_neither_commits_nor_fetches(&hub));
     a_revoked_grant_ends_it(&hub, &publisher);
     hub.stop();
@@ -209,6 +211,30 @@ async fn each_system_has_its_own_groups(hub: &Hub) {
         .with_subscribed_topic_regex(Some(text("legal-.*|shuniu.*|__.*")));
     let nothing = joined(&mut yuzhong, &request).await;
     assert!(nothing.assignment.unwrap().topic_partitions.is_empty());
+}
+
+/// A topic that is granted while the member stays is subscribed at one of its next heartbeats.
+async fn a_pattern_follows_the_grants(hub: &Hub) {
+    let mut jiangbei = Raw::of_system(hub, "hall-jiangbei").await;
+    let request = joining("follows", "f")
+        .with_subscribed_topic_names(Some(Vec::new()))
+        .with_subscribed_topic_regex(Some(text("div.*")));
+    let mut answer = joined(&mut jiangbei, &request).await;
+    assert!(answer.assignment.unwrap().topic_partitions.is_empty());
+    hub.apply(&format!("{}{GRANT}", directory()));
+    let deadline = Instant::now() + LONG;
+    loop {
+        let beat = m::ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(m::GroupId(text("follows")))
+            .with_member_id(text("f"))
+            .with_member_epoch(answer.member_epoch);
+        answer = joined(&mut jiangbei, &beat).await;
+        if answer.assignment.as_ref().is_some_and(|it| !it.topic_partitions.is_empty()) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{answer:?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 async fn a_stale_epoch_neither_commits_nor_fetches(hub: &Hub) {

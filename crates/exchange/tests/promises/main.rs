@@ -308,6 +308,29 @@ async fn p2_a_topic_without_a_grant_and_one_that_does_not_exist_get_the_same_ans
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_a_fetch_names_twice_is_answered_for_all_its_partitions() {
+    let world = World::start().await;
+    let session = world.session("hall-yuzhong").await;
+    let topics = [("population", 0), ("division", 0), ("population", 1)].map(|(name, partition)| {
+        let mut topic = world::fetch_request(&[(name, 0)], 0).topics.remove(0);
+        topic.partitions[0].partition = partition;
+        topic
+    });
+    let request = world::fetch_request(&[], 0).with_topics(topics.into());
+    let recorded = session.fetch(request, world::FETCH_VERSION, 7, &|_| None).await.unwrap();
+    let answer = world::taken(recorded).await;
+    let mut answered: Vec<_> = answer
+        .responses
+        .iter()
+        .flat_map(|topic| {
+            topic.partitions.iter().map(|it| (topic.topic.as_str(), it.partition_index, it.error_code))
+        })
+        .collect();
+    answered.sort_unstable();
+    assert_eq!(answered, [("division", 0, 0), ("population", 0, 0), ("population", 1, 0)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_group_id_that_is_too_long_is_answered_as_one() {
     let world = World::start().await;
     let request =

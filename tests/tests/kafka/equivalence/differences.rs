@@ -20,6 +20,8 @@ const NO_SESSIONS: &str =
     "no fetch sessions: every request says everything that it wants, and is decided for anew";
 const UNKNOWN_IS_DENIED: &str = "a topic that is not there and one that is not granted get the same answer";
 const SAYS_WHY: &str = "a refusal says what to do, in the words of docs/ERRORS.md";
+const TOGETHER: &str =
+    "a topic's partitions are answered together: clients look them up by topic and partition";
 const ROWS_ONLY: &str = "only rows of the resource's schema enter";
 const SOME_SETTINGS: &str =
     "only the settings that clients ask for are shown, and nobody changes them through the hub";
@@ -34,6 +36,7 @@ pub(super) const DIFFERENCES: &[Difference] = &[
     row("whole", "fetch that opens a session", "session_id", NO_SESSIONS),
     row("whole", "fetch that opens a session in the place of another", "session_id", NO_SESSIONS),
     row("whole", "fetch of two topics", "responses.partitions.error_code", UNKNOWN_IS_DENIED),
+    row("whole", "fetch that names a topic twice", "responses.*", TOGETHER),
     row("whole", "metadata of a topic that is not there", "topics.error_code", UNKNOWN_IS_DENIED),
     row("whole", "metadata of all", "topics.*", "only topics that may be read or published are named"),
     row("whole", "metadata with permissions", "cluster_authorized_operations", NO_PERMISSIONS),
@@ -96,6 +99,7 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         THE_VIEW,
     ),
     row("projected", "fetch that closes a session that is none", "responses.partitions.records", THE_VIEW),
+    row("projected", "fetch that names a topic twice", "responses.partitions.records", THE_VIEW),
     row("projected", "fetch that waits", "responses.partitions.records", THE_VIEW),
 ];
 

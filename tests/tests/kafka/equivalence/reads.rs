@@ -51,6 +51,13 @@ pub(super) fn fetches() -> Vec<Case> {
             request.topics.extend(fetch(v, absent, from(0)).topics);
             request
         }),
+        case("fetch that names a topic twice", 4..=12, |v, t| {
+            let mut request = fetch(v, t, from(0));
+            let absent = Topic { name: "absent", id: Uuid::from_u128(78) };
+            request.topics.extend(fetch(v, absent, from(0)).topics);
+            request.topics.extend(fetch(v, t, from(0).with_partition(99)).topics);
+            request
+        }),
         case("fetch of nothing", 4..=17, |_, _| m::FetchRequest::default()),
         case("fetch that opens a session", 7..=17, |v, t| fetch(v, t, from(0)).with_session_epoch(0)),
         case("fetch that opens a session in the place of another", 7..=17, |v, t| {
