@@ -4,6 +4,10 @@ use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::time::Instant;
+use tracing::Instrument as _;
+
+/// The target of the spans that are traced, which the program knows: their fields are no more than labels are.
+pub(crate) const TRACED: &str = "shuniu::trace";
 
 /// The value of the label `door`.
 const DOOR: &str = "http";
@@ -35,7 +39,8 @@ pub(crate) async fn request(request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>();
     let api = path.map_or_else(|| "unknown".to_owned(), |path| path.as_str().to_owned());
     let began = Instant::now();
-    let response = next.run(request).await;
+    let span = tracing::info_span!(target: TRACED, "request", door = DOOR, api);
+    let response = next.run(request).instrument(span).await;
     let outcome = match response.status() {
         status if status.is_server_error() => "failed",
         status if status.is_client_error() => "refused",

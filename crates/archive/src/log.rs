@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::meter;
 use crate::partition::PartitionError;
@@ -165,7 +166,8 @@ impl AuditLog {
             receipts.await.map_err(|_| unavailable("the hub is shutting down"))?
         };
         let began = Instant::now();
-        let receipts = tokio::time::timeout(self.append_max, appended).await;
+        let span = tracing::info_span!(target: meter::TRACED, "audit append");
+        let receipts = tokio::time::timeout(self.append_max, appended).instrument(span).await;
         meter::appended(began.elapsed());
         receipts.unwrap_or_else(|_| Err(unavailable("the entry was not durable in time")))
     }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The target of the spans that are traced, which the program knows: their fields are no more than labels are.
+pub(crate) const TRACED: &str = "shuniu::trace";
+
 /// Entries that the topic has acknowledged.
 pub(crate) fn written(entries: usize) {
     metrics::counter!("shuniu_audit_entries_total").increment(u64::try_from(entries).unwrap_or(u64::MAX));

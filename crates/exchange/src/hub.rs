@@ -11,6 +11,7 @@ use shuniu_model::{ResourceName, SystemId, Timestamp};
 use shuniu_policy::{Denial, ReadPermit};
 use shuniu_wire::ApiKey;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::access::Access;
 use crate::acknowledged::Acknowledged;
@@ -138,7 +139,8 @@ impl Hub {
 
     /// The policy of this moment for a caller; waits while it cannot be confirmed.
     pub(crate) async fn access(&self, caller: &Caller) -> Result<Access, Stale> {
-        let snapshot = self.policy.fresh().await?;
+        let waited = tracing::info_span!(target: meter::TRACED, "policy");
+        let snapshot = self.policy.fresh().instrument(waited).await?;
         Ok(Access { snapshot, principal: caller.principal(), now: self.policy.now() })
     }
 

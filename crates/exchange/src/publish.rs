@@ -14,6 +14,7 @@ use shuniu_wire::messages::produce_response::{
 };
 use shuniu_wire::messages::{ProduceRequest, ProduceResponse, ResponseError, StrBytes};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::access::{TopicRef, topic_id, topic_name};
 use crate::caller::Caller;
@@ -54,7 +55,9 @@ impl Submitted {
         match stage {
             Stage::Answered(response) => Ok(response),
             Stage::UnderWay { asked, began, appended } => {
-                let response = appended.await.map_err(|error| Closed::upstream("produce", &error))?;
+                let span = tracing::info_span!(target: meter::TRACED, "append");
+                let response =
+                    appended.instrument(span).await.map_err(|error| Closed::upstream("produce", &error))?;
                 meter::appended(began.elapsed());
                 let appended = ProduceResponse::try_from(response)
                     .map_err(|other| Closed::mismatch("produce", &other))?;
@@ -80,14 +83,14 @@ pub(crate) async fn submit(
             return Ok(submitted(Stage::Answered(failed)));
         }
     };
-    let mut asked = Vec::new();
-    for topic in request.topic_data {
+    let decide = tracing::info_span!(target: meter::TRACED, "decide");
+    let decided = |topic: TopicProduceData| {
         let named = TopicRef::of(&topic.name, topic.topic_id);
         match access.publish(&named) {
             Ok((resource, permit)) => {
                 let inspector =
                     hub.plans.inspector(&resource).map_err(|fault| Closed::new(fault.to_string()))?;
-                asked.push(Asked::granted(topic, resource, permit, inspector));
+                Ok(Asked::granted(topic, resource, permit, inspector))
             }
             Err(denial) => {
                 hub.refused(caller, &format!("produce {named}"), &denial);
@@ -96,12 +99,15 @@ pub(crate) async fn submit(
                     Some(_) => denial.to_string(),
                     None => "no grant in force allows this topic, or there is none of this name".to_owned(),
                 };
-                asked.push(Asked::denied(topic, &text));
+                Ok(Asked::denied(topic, &text))
             }
         }
-    }
+    };
+    let asked =
+        decide.in_scope(|| request.topic_data.into_iter().map(decided).collect::<Result<Vec<_>, _>>())?;
     let key = hub.subject_key().map_err(|error| Closed::new(error.to_string()))?;
-    let asked = inspect_all(asked, key, hub.policy.now()).await?;
+    let span = tracing::info_span!(target: meter::TRACED, "check");
+    let asked = inspect_all(asked, key, hub.policy.now()).instrument(span).await?;
     for topic in &asked {
         topic.note_refusals(hub, caller);
     }

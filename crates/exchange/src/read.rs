@@ -17,6 +17,7 @@ use shuniu_wire::messages::{
     FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, ResponseError,
 };
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::access::{Access, TopicRef, topic_id, topic_name};
 use crate::budget::{Budget, Share};
@@ -69,7 +70,8 @@ impl Fetching<'_> {
                 ));
             }
         };
-        let mut scan = Scan::new(hub, caller, &access, &request)?;
+        let decide = tracing::info_span!(target: meter::TRACED, "decide");
+        let mut scan = decide.in_scope(|| Scan::new(hub, caller, &access, &request))?;
         if let Some(wait) = scan.throttled() {
             meter::throttled("limit");
             return Ok(self.throttled(wait));
@@ -194,8 +196,9 @@ async fn ask(
     scan: &Scan,
     hub: &Hub,
 ) -> Result<Option<Found>, Closed> {
+    let span = tracing::info_span!(target: meter::TRACED, "fetch");
     let response = tokio::select! {
-        response = connection.call(request.into()) => response,
+        response = connection.call(request.into()).instrument(span) => response,
         withdrawn = scan.withdrawn(hub) => {
             hub.note_cut(&withdrawn);
             return Ok(None);
@@ -436,7 +439,8 @@ impl Scan {
             }
         }
         let began = Instant::now();
-        let projected = project_all(shares, bytes, bytes_max).await?;
+        let span = tracing::info_span!(target: meter::TRACED, "project");
+        let projected = project_all(shares, bytes, bytes_max).instrument(span).await?;
         if !projected.is_empty() {
             meter::projected(began.elapsed());
         }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::api::{self, Answer, Asked};
 use crate::door::Options;
@@ -121,31 +122,38 @@ impl Serving<'_> {
         };
         let submitted = match asked {
             Ok(Asked::Produce(header, request)) => {
-                let submitted = api::produce::submit(&self.session, request).await;
+                let span = meter::span(Some(ApiKey::Produce), &self.caller.system);
+                let submitted = api::produce::submit(&self.session, request);
+                let submitted = submitted.instrument(span.clone()).await;
                 submitted.map(|submitted| {
                     let brokers = self.options.brokers.clone();
                     // On a task of its own: what was appended is recorded also when the client is gone by then.
-                    waiting.push(self.tracker.spawn(async move {
+                    let answered = async move {
                         let answer = submitted.answer(&brokers, &header).await;
                         drop(share);
                         let outcome = if answer.is_ok() { "answered" } else { "closed" };
                         meter::request(Some(ApiKey::Produce), outcome, began.elapsed());
                         answer
-                    }));
+                    };
+                    waiting.push(self.tracker.spawn(answered.instrument(span)));
                 })
             }
             Ok(asked) => {
                 self.drain(stream, waiting).await?;
                 let (api, refused) = (asked.api(), matches!(asked, Asked::Refused(_)));
                 let mut throttle = Duration::ZERO;
-                let done = match api::answer(&self.session, asked, self.options).await {
-                    Ok(Answer::Frame(bytes)) => self.write(stream, bytes).await,
-                    Ok(Answer::Recorded(recorded)) => {
-                        throttle = recorded.throttle();
-                        self.write_recorded(stream, recorded).await
+                let span = meter::span(api, &self.caller.system);
+                let answered = async {
+                    match api::answer(&self.session, asked, self.options).await {
+                        Ok(Answer::Frame(bytes)) => self.write(stream, bytes).await,
+                        Ok(Answer::Recorded(recorded)) => {
+                            throttle = recorded.throttle();
+                            self.write_recorded(stream, recorded).await
+                        }
+                        Err(reason) => Err(End::Closed(reason)),
                     }
-                    Err(reason) => Err(End::Closed(reason)),
                 };
+                let done = answered.instrument(span).await;
                 let outcome = if refused { "refused" } else { outcome(&done) };
                 meter::request(api, outcome, began.elapsed());
                 done?;

@@ -12,6 +12,7 @@ mod place;
 mod records;
 mod reload;
 mod strict;
+mod telemetry;
 mod tls;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ pub use exchange::Exchange;
 pub use hub::{Hub, LogLevel};
 pub use records::{Kafka, RecordStore, Records};
 pub use reload::Taken;
+pub use telemetry::Telemetry;
 pub use tls::Tls;
 
 /// Everything that the hub can be told.
@@ -52,6 +54,8 @@ pub struct Config {
     pub engine: Engine,
     /// The audit log.
     pub audit: Audit,
+    /// Traces.
+    pub telemetry: Telemetry,
 }
 
 /// A configuration that cannot be used.
@@ -145,7 +149,8 @@ impl Config {
         self.api.check()?;
         self.exchange.check()?;
         self.engine.check()?;
-        self.audit.check()
+        self.audit.check()?;
+        self.telemetry.check()
     }
 
     /// The configuration as TOML, every key included.
@@ -255,6 +260,9 @@ mod tests {
             "[audit]\nsuite = \"md5\"",
             "[audit]\ntiles = \"s3\"",
             "[audit]\ntiles = \"tape\"",
+            "[telemetry]\nendpoint = \"http://collector:4318/v1/traces\"",
+            "[telemetry]\nendpoint = \"https://collector:4318/v1/traces\"",
+            "[telemetry]\ntraced_per_thousand = 0",
         ] {
             assert!(Config::parse(text).is_err(), "{text}");
         }

@@ -2,13 +2,14 @@
 
 use std::io::{self, Write};
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Registry, reload};
+use tracing_subscriber::{Layer as _, Registry, reload};
 
 use crate::config::LogLevel;
+use crate::telemetry::{TRACED, Traces};
 
 /// How much is logged, which can change.
 pub struct Level {
@@ -17,11 +18,15 @@ pub struct Level {
     handle: reload::Handle<LevelFilter, Registry>,
 }
 
-/// Starts logging to standard error: as the command line says, or the configuration.
-pub(crate) fn start(asked: Option<LevelFilter>, configured: LogLevel) -> Level {
+/// Starts logging to standard error: as the command line says, or the configuration. What is traced goes elsewhere.
+pub(crate) fn start(asked: Option<LevelFilter>, configured: LogLevel, traces: Option<&Traces>) -> Level {
     let (level, handle) = reload::Layer::new(asked.unwrap_or(filter(configured)));
-    let lines = tracing_subscriber::fmt::layer().with_writer(Lines(io::stderr)).with_ansi(false);
-    tracing_subscriber::registry().with(level).with(lines).init();
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(Lines(io::stderr))
+        .with_ansi(false)
+        .with_filter(level)
+        .with_filter(filter_fn(|metadata| metadata.target() != TRACED));
+    tracing_subscriber::registry().with(lines).with(traces.map(Traces::layer)).init();
     Level { asked, handle }
 }
 

@@ -45,6 +45,7 @@ use reload::{Live, Reload};
 use revocation::Revocations;
 use tls::Papers;
 pub use tls::TlsError;
+pub(crate) use tls::authority;
 
 /// Why a hub does not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]

@@ -3,10 +3,13 @@
 //! Measurements go through the `metrics` facade, as log lines go through `tracing`: whoever measures knows no recorder.
 
 mod catalogue;
+mod traces;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use catalogue::{Kind, METRICS};
+pub use traces::TracesError;
+pub(crate) use traces::{TRACED, Traces};
 
 /// Why nothing can be measured.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,8 @@
 //! What an operator sees of a running hub.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -135,4 +137,60 @@ fn p4_a_hub_that_gives_notice_serves_on_and_loses_nothing_that_was_acknowledged(
     assert!(got.keys().eq(acknowledged.keys()), "{} of {}", got.len(), acknowledged.len());
     assert!(got.values().all(|records| records.len() == 1));
     hub.verify();
+}
+
+/// A collector of traces: its port, and the bodies that it is sent.
+fn collector() -> (u16, mpsc::Receiver<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (sender, bodies) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let (mut length, mut line) = (0, String::new());
+            // Requests on one connection, one after the other, until the hub closes it.
+            while stream.read_line(&mut line).is_ok_and(|read| read > 0) {
+                let lower = line.to_lowercase();
+                if let Some(value) = lower.strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                if line == "\r\n" {
+                    let mut body = vec![0; length];
+                    stream.read_exact(&mut body).unwrap();
+                    stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+                    if sender.send(body).is_err() {
+                        return;
+                    }
+                }
+                line.clear();
+            }
+        }
+    });
+    (port, bodies)
+}
+
+#[test]
+fn traces_say_how_long_each_part_took_and_nothing_of_a_record() {
+    let mut hub = Hub::prepare(tempfile::tempdir().unwrap());
+    let (port, bodies) = collector();
+    let telemetry = format!(
+        "[telemetry]\nendpoint = \"http://127.0.0.1:{port}/v1/traces\"\ntraced_per_thousand = 1000\n[api]\n"
+    );
+    hub.configure("[api]\n", &telemetry);
+    hub.restart();
+    let schema = hub.schema_id("population-register", "population");
+    publish(&producer(&hub), &citizen(0), Some(&person(schema, &citizen(0), "张三", "500103")), b"");
+    assert_eq!(consume(&hub, "hall-yuzhong", "population", "traced-group").len(), 1);
+    // What is left is sent when it stops.
+    hub.stop();
+    let sent: Vec<u8> = bodies.try_iter().flatten().collect();
+    let has = |text: &str| sent.windows(text.len()).any(|window| window == text.as_bytes());
+    for name in ["request", "policy", "decide", "fetch", "project", "check", "append", "audit append"] {
+        assert!(has(name), "no span `{name}`");
+    }
+    assert!(has("Fetch") && has("/registry/subjects") && has("hall-yuzhong"));
+    for secret in [citizen(0).as_str(), "张三", "traced-group", "500103"] {
+        assert!(!has(secret), "`{secret}` is in a trace");
+    }
+    assert!(!hub.log().contains("request{"), "spans are in the log:\n{}", hub.log());
 }

@@ -35,7 +35,7 @@ pub(super) enum Command {
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     let Command::Run { file, once, confirm, report, log } = command;
-    log_line::start(Some(log), LogLevel::Info);
+    log_line::start(Some(log), LogLevel::Info, None);
     let connector = Connector::load(&file)?;
     let options = RunOptions { confirm, once, progress: true, clock: clock::system() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

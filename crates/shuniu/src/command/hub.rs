@@ -10,7 +10,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::Failure;
 use crate::config::Config;
 use crate::serve::{Order, Program};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Traces};
 use crate::{clock, log_line, serve};
 
 /// Signals that the hub has not come to yet; more are dropped.
@@ -29,10 +29,11 @@ pub(super) struct Command {
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     super::keep_from_others();
     let config = command.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
-    let level = log_line::start(command.log, config.hub.log);
-    let metrics = Metrics::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let traces = Traces::start(&config.telemetry, &config.hub.data_folder, runtime.handle())?;
+    let level = log_line::start(command.log, config.hub.log, traces.as_ref());
+    let metrics = Metrics::install()?;
+    let ended = runtime.block_on(async {
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let mut hangup = signal(SignalKind::hangup())?;
@@ -53,5 +54,9 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
             ended = serve::run(program, clock::system(), orders) => Ok(ended?),
             never = signalled => never,
         }
-    })
+    });
+    if let Some(traces) = traces {
+        traces.close();
+    }
+    ended
 }

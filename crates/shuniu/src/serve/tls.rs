@@ -132,7 +132,7 @@ fn fingerprint(certificate: &CertificateDer<'_>) -> String {
 }
 
 /// The certificates that are believed.
-pub(super) fn authority(path: PathBuf) -> Result<RootCertStore, TlsError> {
+pub(crate) fn authority(path: PathBuf) -> Result<RootCertStore, TlsError> {
     let authorities = certificates(&path)?;
     trusting(&path, authorities)
 }
