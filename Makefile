@@ -11,7 +11,7 @@ demo: setup
 test: setup-tests
 	tests/run
 
-# The Kafka door with every client of docs/CLIENTS.md; `make test` has those that are quick to install.
+# The Kafka door with every client of docs/CLIENTS.md, over the engine and over Apache Kafka; `make test` has those that are quick to install.
 test-clients: setup-clients
 	cargo build --package shuniu
 	cargo test --package shuniu-tests --test clients -- --include-ignored

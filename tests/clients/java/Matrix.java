@@ -94,8 +94,14 @@ final class Matrix {
         }
     }
 
+    /** An exception and its causes, as a stack trace shows them. */
+    private static String told(Throwable error) {
+        String own = error.getClass().getSimpleName() + ": " + error.getMessage();
+        return error.getCause() == null ? own : own + ": caused by " + told(error.getCause());
+    }
+
     private static void sayError(Throwable error) {
-        say("error", Map.of("error", error.getClass().getSimpleName() + ": " + error.getMessage()));
+        say("error", Map.of("error", told(error)));
     }
 
     private String argument(String name) {
@@ -133,8 +139,7 @@ final class Matrix {
                     var sent = producer.send(message).get();
                     say("sent", Map.of("key", key, "partition", sent.partition(), "offset", sent.offset()));
                 } catch (ExecutionException refused) {
-                    Throwable why = refused.getCause();
-                    say("refused", Map.of("key", key, "error", why.getClass().getSimpleName() + ": " + why.getMessage()));
+                    say("refused", Map.of("key", key, "error", told(refused.getCause())));
                 }
             }
         }

@@ -22,7 +22,7 @@ a.serde = {
 };
 const kafka = new Kafka({
   clientId: a['client-id'] || 'kafkajs',
-  brokers: [a.bootstrap],
+  brokers: a.bootstrap.split(','),
   ssl,
   retry: { retries: 3 },
   logLevel: process.env.CLIENT_DEBUG ? logLevel.DEBUG : logLevel.ERROR,

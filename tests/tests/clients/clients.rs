@@ -24,8 +24,21 @@ pub(crate) struct Client {
     pub(crate) reads: &'static str,
     /// Whether its user reads why a record was refused, and not only that it was.
     pub(crate) tells_why: bool,
-    /// Scenarios that it cannot do, each with the reason.
-    pub(crate) cannot: &'static [(&'static str, &'static str)],
+    /// What it makes of the newer group protocol (KIP-848).
+    pub(crate) new_groups: NewGroups,
+}
+
+/// What a client makes of the newer group protocol, which the hub serves where its record store is a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NewGroups {
+    /// It does not speak it.
+    No,
+    /// Over the engine its user is told that it is not served.
+    Told,
+    /// Over the engine it goes on with the classic protocol.
+    Classic,
+    /// Over the engine it waits, and says nothing.
+    Silent,
 }
 
 const ALL: &[&str] = &["none", "gzip", "snappy", "lz4", "zstd"];
@@ -41,7 +54,7 @@ pub(crate) const CLIENTS: [Client; 9] = [
         codecs: ALL,
         reads: "lz4",
         tells_why: false,
-        cannot: &[],
+        new_groups: NewGroups::No,
     },
     Client {
         name: "python",
@@ -53,7 +66,7 @@ pub(crate) const CLIENTS: [Client; 9] = [
         codecs: ALL,
         reads: "lz4",
         tells_why: false,
-        cannot: &[],
+        new_groups: NewGroups::Silent,
     },
     Client {
         name: "node-rdkafka",
@@ -65,7 +78,7 @@ pub(crate) const CLIENTS: [Client; 9] = [
         codecs: ALL,
         reads: "lz4",
         tells_why: false,
-        cannot: &[],
+        new_groups: NewGroups::Silent,
     },
     Client {
         name: "kafkajs",
@@ -77,7 +90,7 @@ pub(crate) const CLIENTS: [Client; 9] = [
         codecs: &["none", "gzip"],
         reads: "gzip",
         tells_why: false,
-        cannot: &[],
+        new_groups: NewGroups::No,
     },
     Client {
         name: "kafkajs-lz4",
@@ -89,7 +102,7 @@ pub(crate) const CLIENTS: [Client; 9] = [
         codecs: &["none", "gzip", "snappy", "lz4"],
         reads: "lz4",
         tells_why: false,
-        cannot: &[],
+        new_groups: NewGroups::No,
     },
     Client {
         name: "java-3",
@@ -101,7 +114,7 @@ pub(crate) const CLIENTS: [Client; 9] = [
         codecs: ALL,
         reads: "lz4",
         tells_why: true,
-        cannot: &[],
+        new_groups: NewGroups::Told,
     },
     Client {
         name: "java-4",
@@ -113,7 +126,7 @@ pub(crate) const CLIENTS: [Client; 9] = [
         codecs: ALL,
         reads: "lz4",
         tells_why: true,
-        cannot: &[],
+        new_groups: NewGroups::Told,
     },
     Client {
         name: "franz-go",
@@ -125,7 +138,7 @@ pub(crate) const CLIENTS: [Client; 9] = [
         codecs: ALL,
         reads: "lz4",
         tells_why: false,
-        cannot: &[],
+        new_groups: NewGroups::Classic,
     },
     Client {
         name: "sarama",
@@ -137,7 +150,7 @@ pub(crate) const CLIENTS: [Client; 9] = [
         codecs: ALL,
         reads: "lz4",
         tells_why: false,
-        cannot: &[],
+        new_groups: NewGroups::No,
     },
 ];
 
@@ -166,15 +179,5 @@ impl Client {
         // Java's two versions are told apart by their first digit.
         let first = before.strip_prefix("<kafka.version>").unwrap_or("");
         Some(format!("{first}{rest}"))
-    }
-
-    /// Why it cannot do a scenario.
-    pub(crate) fn cannot(&self, scenario: &str) -> Option<&'static str> {
-        self.cannot.iter().find(|(name, _)| *name == scenario).map(|(_, why)| *why)
-    }
-
-    /// Whether a scenario is run with it.
-    pub(crate) fn applies(&self, scenario: &str) -> bool {
-        self.cannot(scenario).is_none()
     }
 }

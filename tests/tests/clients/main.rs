@@ -1,5 +1,5 @@
 //! Unchanged clients at the Kafka door: every scenario with every client over every record store, one test each, named
-//! `STORE::CLIENT::SCENARIO`. What a client cannot do is written in `clients.rs`, and the table in docs/CLIENTS.md is
+//! `STORE::CLIENT::SCENARIO`. What a client does in its own way is written in `clients.rs`, and the table in docs/CLIENTS.md is
 //! this matrix: a test holds them equal.
 //!
 //! The clients that are quick to install are tested always, over the hub's own engine. The others, and all over Apache
@@ -61,13 +61,11 @@ fn main() -> ExitCode {
 fn matrix(world: &Arc<World>, client: &'static Client) -> impl Iterator<Item = Trial> {
     let store = world.store();
     let always = client.quick && store == Store::Engine;
-    SCENARIOS.iter().filter(move |it| it.stores.contains(&store) && client.applies(it.name)).map(
-        move |scenario| {
-            let world = Arc::clone(world);
-            let name = format!("{}::{}::{}", store.name(), client.name, scenario.name);
-            Trial::test(name, move || caught(|| (scenario.run)(&world, client))).with_ignored_flag(!always)
-        },
-    )
+    SCENARIOS.iter().filter(move |it| it.applies(client, store)).map(move |scenario| {
+        let world = Arc::clone(world);
+        let name = format!("{}::{}::{}", store.name(), client.name, scenario.name);
+        Trial::test(name, move || caught(|| (scenario.run)(&world, client))).with_ignored_flag(!always)
+    })
 }
 
 /// A panic is a failed test whose message is printed with it.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use shuniu_tests::citizen;
 
-use crate::clients::Client;
+use crate::clients::{Client, NewGroups};
 use crate::program::{Arrived, Program};
 use crate::world::{PUBLISHER, READER, Sparse, Store, WITHIN, World, file, now, record, start, topic};
 
@@ -15,56 +15,59 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     /// The rule in the table of docs/CLIENTS.md.
     pub(crate) title: &'static str,
-    /// The record stores over which it is held.
-    pub(crate) stores: &'static [Store],
     pub(crate) run: fn(&World, &'static Client),
 }
 
-pub(crate) const SCENARIOS: [Scenario; 9] = [
+/// The title of what not every client does over every store.
+pub(crate) const NEW_GROUPS: &str = "the same by the newer group protocol";
+
+impl Scenario {
+    /// Whether it is run with a client over a store.
+    pub(crate) fn applies(&self, client: &Client, store: Store) -> bool {
+        self.title != NEW_GROUPS
+            || match client.new_groups {
+                NewGroups::No => false,
+                NewGroups::Told | NewGroups::Classic => true,
+                NewGroups::Silent => store == Store::Kafka,
+            }
+    }
+}
+
+pub(crate) const SCENARIOS: [Scenario; 10] = [
     Scenario {
         name: "a_row_arrives_as_its_view_and_so_does_its_deletion",
         title: "publish, consume, delete",
-        stores: &Store::ALL,
         run: rows,
     },
-    Scenario { name: "every_codec_is_taken_in", title: "codecs", stores: &Store::ALL, run: codecs },
+    Scenario { name: "every_codec_is_taken_in", title: "codecs", run: codecs },
     Scenario {
         name: "two_members_share_a_topic_and_the_next_goes_on_where_they_ended",
         title: "group of two, commit, resume",
-        stores: &Store::ALL,
         run: group,
     },
-    Scenario { name: "reading_begins_at_a_time", title: "seek by time", stores: &Store::ALL, run: times },
+    Scenario {
+        name: "two_members_share_a_topic_by_the_newer_group_protocol",
+        title: NEW_GROUPS,
+        run: new_groups,
+    },
+    Scenario { name: "reading_begins_at_a_time", title: "seek by time", run: times },
     Scenario {
         name: "a_sparse_view_does_not_stall_committed",
         title: "1 in 100,000, read_committed",
-        stores: &Store::ALL,
         run: sparse_committed,
     },
     Scenario {
         name: "a_sparse_view_does_not_stall_uncommitted",
         title: "1 in 100,000, read_uncommitted",
-        stores: &Store::ALL,
         run: sparse_uncommitted,
     },
     Scenario {
         name: "a_revoked_grant_ends_the_stream_and_is_told",
         title: "revoked meanwhile",
-        stores: &Store::ALL,
         run: revoked,
     },
-    Scenario {
-        name: "a_refused_topic_is_told",
-        title: "refused topic",
-        stores: &Store::ALL,
-        run: refused_topic,
-    },
-    Scenario {
-        name: "a_refused_record_is_told",
-        title: "refused record",
-        stores: &Store::ALL,
-        run: refused_record,
-    },
+    Scenario { name: "a_refused_topic_is_told", title: "refused topic", run: refused_topic },
+    Scenario { name: "a_refused_record_is_told", title: "refused record", run: refused_record },
 ];
 
 fn event<'a>(lines: &'a [Value], event: &str) -> Vec<&'a Value> {
@@ -121,9 +124,24 @@ fn group(world: &World, client: &'static Client) {
     group_of_two(world, client, "group", "classic");
 }
 
+/// Served where the record store is a cluster. Over the engine a client goes on with the classic protocol, or tells its
+/// user.
+fn new_groups(world: &World, client: &'static Client) {
+    if world.store() == Store::Kafka || client.new_groups == NewGroups::Classic {
+        return group_of_two(world, client, "consumer", "consumer");
+    }
+    let topic = topic(client, "consumer");
+    let mut member = world.run(client, READER, "group", &topic, &["--group", "m", "--protocol", "consumer"]);
+    member.wait("that the newer group protocol is not served", |line| {
+        let text = line["error"].as_str().unwrap_or_default().to_lowercase();
+        line["event"] == "error" && text.contains("support")
+    });
+}
+
 fn group_of_two(world: &World, client: &'static Client, name: &str, protocol: &str) {
     let topic = topic(client, name);
-    let more = ["--group", "matrix", "--protocol", protocol];
+    // A group of its own: clients of different kinds cannot be members of one.
+    let more = ["--group", topic.as_str(), "--protocol", protocol];
     let member = || world.run(client, READER, "group", &topic, &more);
     let first_keys = world.fill(&topic, 0..20, None);
     let mut first = member();

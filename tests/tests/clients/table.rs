@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use shuniu_tests::repository;
 
-use crate::clients::CLIENTS;
-use crate::scenarios::SCENARIOS;
+use crate::clients::{CLIENTS, NewGroups};
+use crate::scenarios::{NEW_GROUPS, SCENARIOS};
 
 const BEGIN: &str = "<!-- matrix: when a test says that this is not so, put in what it says -->\n";
 const END: &str = "<!-- end of matrix -->\n";
@@ -18,34 +18,31 @@ fn table() -> String {
     text.push_str("\n|---|---|");
     text.push_str(&"---|".repeat(SCENARIOS.len()));
     text.push('\n');
-    let mut notes: Vec<&str> = Vec::new();
     for client in &CLIENTS {
         let version = client.version().unwrap_or_else(|| "as installed".to_owned());
         write!(text, "| {} | {version} |", client.title).unwrap();
         for scenario in &SCENARIOS {
-            match client.cannot(scenario.name) {
-                Some(why) => {
-                    let place = notes.iter().position(|it| *it == why).unwrap_or_else(|| {
-                        notes.push(why);
-                        notes.len() - 1
-                    });
-                    write!(text, " no ({}) |", place + 1).unwrap();
-                }
-                None if scenario.title == "codecs" => {
-                    write!(text, " {} |", client.codecs.join(", ")).unwrap()
-                }
-                None if scenario.title == "refused record" => {
-                    text.push_str(if client.tells_why { " code and reason |" } else { " code |" });
-                }
-                None => text.push_str(" yes |"),
-            }
+            let cell = match scenario.title {
+                "codecs" => client.codecs.join(", "),
+                "refused record" if client.tells_why => "code and reason".to_owned(),
+                "refused record" => "code".to_owned(),
+                NEW_GROUPS => new_groups(client.new_groups).to_owned(),
+                _ => "yes".to_owned(),
+            };
+            write!(text, " {cell} |").unwrap();
         }
         text.push('\n');
     }
-    for (n, note) in (1..).zip(notes) {
-        write!(text, "\n({n}) {note}").unwrap();
-    }
     text
+}
+
+fn new_groups(it: NewGroups) -> &'static str {
+    match it {
+        NewGroups::No => "does not speak it",
+        NewGroups::Told => "on Kafka; says on the engine that it is not served",
+        NewGroups::Classic => "on Kafka; on the engine by the classic one",
+        NewGroups::Silent => "on Kafka; waits in silence on the engine",
+    }
 }
 
 /// Holds the page to the matrix, and says what must stand there.

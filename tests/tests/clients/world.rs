@@ -33,14 +33,14 @@ const SPARSE: u32 = 100_000;
 const MATCH: u32 = 61_803;
 
 /// Topics that each client has for itself.
-const OWN: [&str; 6] = ["rows", "codecs", "group", "times", "revoked", "refused"];
+const OWN: [&str; 7] = ["rows", "codecs", "group", "consumer", "times", "revoked", "refused"];
 
 /// Where the hubs of a world keep their records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Store {
     /// The hub's own engine.
     Engine,
-    /// An Apache Kafka broker that the tests start.
+    /// Apache Kafka brokers that the tests start.
     Kafka,
 }
 
@@ -50,8 +50,8 @@ impl Store {
     /// As its test names begin.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Engine => "engine",
-            Self::Kafka => "kafka",
+            Self::Engine => "on-engine",
+            Self::Kafka => "on-kafka",
         }
     }
 }
@@ -64,7 +64,7 @@ pub(crate) struct World {
     revoked: Mutex<BTreeSet<String>>,
 }
 
-/// A hub, and its broker if it has one. The hub ends first.
+/// A hub, and its brokers if it has some. The hub ends first.
 pub(crate) struct Place {
     hub: Hub,
     kafka: Option<Kafka>,
@@ -115,17 +115,20 @@ pub(crate) fn now() -> i64 {
 }
 
 impl Place {
-    fn prepare(store: Store) -> Self {
-        let kafka = (store == Store::Kafka).then(|| Kafka::start(1));
+    fn prepare(store: Store, brokers: usize) -> Self {
+        let kafka = (store == Store::Kafka).then(|| Kafka::start(brokers));
         let hub = Hub::prepare_on(tempfile::tempdir().unwrap(), kafka.as_ref());
         Self { hub, kafka }
     }
 
-    /// Where the record store keeps a partition's segments.
+    /// Where the record store keeps a partition's segments; of a cluster, its leader does.
     fn segments(&self, topic: &str, partition: u32) -> PathBuf {
         let name = format!("{topic}-{partition}");
         match &self.kafka {
-            Some(kafka) => kafka.partitions(1).join(name),
+            Some(kafka) => {
+                let leader = kafka.leader(topic, i32::try_from(partition).unwrap()).unwrap();
+                kafka.partitions(leader).join(name)
+            }
             None => self.hub.folder().join("records/topics").join(name),
         }
     }
@@ -142,7 +145,7 @@ impl World {
 
     fn place(&self) -> &Place {
         self.place.get_or_init(|| {
-            let mut place = Place::prepare(self.store);
+            let mut place = Place::prepare(self.store, 3);
             place.hub.apply(&directory(&BTreeSet::new()));
             place.hub.restart();
             wait_for_topics(&place.hub, &own_topics());
@@ -255,7 +258,9 @@ impl World {
         for place in self.place.get().into_iter().chain(self.sparse.get().map(|it| &it.place)) {
             eprintln!("--- the hub's log, on {} ---\n{}", self.store.name(), place.hub.log());
             if let Some(kafka) = &place.kafka {
-                eprintln!("--- its broker's log ---\n{}", kafka.log(1));
+                for id in kafka.ids() {
+                    eprintln!("--- broker {id}'s log ---\n{}", kafka.log(id));
+                }
             }
         }
     }
@@ -263,7 +268,8 @@ impl World {
 
 impl Sparse {
     fn start(store: Store) -> Self {
-        let mut place = Place::prepare(store);
+        // The tap is one address: of one broker.
+        let mut place = Place::prepare(store, 1);
         let hub = &mut place.hub;
         let mut directory = std::fs::read_to_string(repository().join("config/directory.toml")).unwrap();
         resource(&mut directory, "sparse", true);

@@ -20,7 +20,7 @@ var compressions = map[string]kgo.CompressionCodec{
 }
 
 func client(a *shared.Arguments, more ...kgo.Opt) *kgo.Client {
-	options := append([]kgo.Opt{kgo.SeedBrokers(a.Bootstrap), kgo.ClientID(a.ClientID), kgo.DialTLSConfig(a.TLS)}, more...)
+	options := append([]kgo.Opt{kgo.SeedBrokers(a.Brokers()...), kgo.ClientID(a.ClientID), kgo.DialTLSConfig(a.TLS)}, more...)
 	if os.Getenv("CLIENT_DEBUG") != "" {
 		options = append(options, kgo.WithLogger(kgo.BasicLogger(os.Stderr, kgo.LogLevelDebug, nil)))
 	}

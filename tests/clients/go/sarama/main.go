@@ -38,7 +38,7 @@ func config(a *shared.Arguments) *sarama.Config {
 }
 
 func publish(a *shared.Arguments) {
-	producer, err := sarama.NewSyncProducer([]string{a.Bootstrap}, config(a))
+	producer, err := sarama.NewSyncProducer(a.Brokers(), config(a))
 	if err != nil {
 		shared.Die(err)
 	}
@@ -66,7 +66,7 @@ func publish(a *shared.Arguments) {
 }
 
 func read(a *shared.Arguments) {
-	client, err := sarama.NewClient([]string{a.Bootstrap}, config(a))
+	client, err := sarama.NewClient(a.Brokers(), config(a))
 	if err != nil {
 		shared.Die(err)
 	}
@@ -146,7 +146,7 @@ func (m member) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.C
 }
 
 func group(a *shared.Arguments) {
-	group, err := sarama.NewConsumerGroup([]string{a.Bootstrap}, a.Group, config(a))
+	group, err := sarama.NewConsumerGroup(a.Brokers(), a.Group, config(a))
 	if err != nil {
 		shared.Die(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -117,6 +118,9 @@ func Parse(client, path string) *Arguments {
 	a.web = &http.Client{Transport: &http.Transport{TLSClientConfig: a.TLS.Clone()}, Timeout: 10 * time.Second}
 	return a
 }
+
+// Brokers are the addresses to begin with.
+func (a *Arguments) Brokers() []string { return strings.Split(a.Bootstrap, ",") }
 
 // ReadRecords reads the file of records.
 func (a *Arguments) ReadRecords() []Record {
