@@ -171,9 +171,12 @@ impl Sides {
         let made: m::CreateTopicsResponse = bare.get(7, request).await;
         assert_eq!(made.topics[0].error_code, 0, "{made:?}");
         let twin = Topic { name: "twin", id: topic_id(&mut bare, "twin").await };
+        let mut whole = Raw::of_system(hub, WHOLE).await;
+        // The hub serves the topic from when its policy knows the id, a moment after the broker does.
+        assert_eq!(topic_id(&mut whole, TOPIC).await, topic.id);
         Self {
             bare,
-            whole: Raw::of_system(hub, WHOLE).await,
+            whole,
             projected: Raw::of_system(hub, PROJECTED).await,
             none: Raw::of_system(hub, NONE).await,
             topic,
