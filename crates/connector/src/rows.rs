@@ -85,6 +85,32 @@ pub enum FileError {
         /// The limit.
         bytes_max: u64,
     },
+    /// A packed file that is larger than a file may be once it is unpacked.
+    #[error("`{}` unpacks to more than {bytes_max} bytes", path.display())]
+    Unpacks {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// A sheet whose rows take too much memory: it is large, or has a cell far from the others.
+    #[error("`{}`: the sheet's rows take more than {bytes_max} bytes", path.display())]
+    Sheet {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// A cell in a column that no sheet has.
+    #[error("`{}`, row {row}: a cell behind column {columns_max}", path.display())]
+    Wide {
+        /// The file.
+        path: PathBuf,
+        /// The row.
+        row: u64,
+        /// The limit.
+        columns_max: u32,
+    },
     /// Not JSON, or JSON without the declared array.
     #[error("`{}` is not JSON with an array of objects at `{array}`", path.display())]
     Json {
