@@ -246,15 +246,14 @@ impl TileObjects {
             Ok(_) => Ok(()),
             // Another replica was faster, or this one before a crash or an answer that was lost.
             Err(error) if is_condition(&error) => {
-                let held = self.get(&name, bytes_max(tile.name)).await;
-                let held = match held {
+                // Read as readers do: it may have become a full one and be gone since.
+                let held = match self.read_tile(tile.name).await {
                     // Whatever it begins with, it is not what the topic gives.
                     Err(TileError::TooLarge { .. }) => {
                         return Err(TileError::Different { tile: tile.name, at: tile.bytes.len() });
                     }
                     held => held?,
                 };
-                let (held, _) = held.ok_or(TileError::Missing { tile: tile.name })?;
                 compare(tile, &held)
             }
             Err(error) => Err(object_error("write", &name)(error)),

@@ -43,7 +43,7 @@ pub(crate) struct Refused {
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// A Kafka request.
-    #[error("cannot {attempted} at the hub (`shuniu doctor` looks from here and names the trouble)")]
+    #[error("cannot {attempted} at the hub")]
     Kafka {
         /// What was under way.
         attempted: &'static str,

@@ -1,8 +1,9 @@
 //! After a crash: records that stand in the record store and not on the audit log get their entry.
 //!
 //! A publication's entry is written after the records are durable and before they are acknowledged. A hub that dies in
-//! between leaves records without an entry; their producer may never come back. So a hub that starts compares what the
-//! log covers with what the topics hold up to that moment, and writes `recovered` entries for the rest.
+//! between leaves records without an entry; their producer may never come back. So a hub that starts, and one that runs
+//! from time to time, compares what the log covers with what the topics held a while ago, and writes `recovered` entries
+//! for the rest.
 //!
 //! The other way round, a partition that ends before what the log covers has lost acknowledged records, whatever its own
 //! files look like. A hub that finds that does not open its doors: offsets would be given out a second time.
@@ -103,8 +104,17 @@ impl Exchange {
         Ok(())
     }
 
+    /// Whether the log lacks entries for records before `ends`. They may be on their way, where another hub published them.
+    #[must_use]
+    pub fn is_uncovered(&self, covered: &Covered, ends: &Ends) -> bool {
+        let gaps = |((topic, partition), (start, stop)): (&(TopicId, i32), &(i64, i64))| {
+            !covered.gaps(*topic, *partition, *start, *stop).is_empty()
+        };
+        ends.0.iter().any(gaps)
+    }
+
     /// Writes entries for the records before `ends` that the log does not cover; how many records they were. `covered`
-    /// must reach to the hub's own start.
+    /// must have been read a while after `ends` were asked for: other hubs publish meanwhile.
     ///
     /// # Errors
     /// See [`RecoverError`].

@@ -40,9 +40,7 @@ pub enum NoteError {
         rule: &'static str,
     },
     /// The key's name and id stand on none of its lines.
-    #[error(
-        "the key is not the one that signed: it is of another log, or replaced since (`{name}` is not among the signatures)"
-    )]
+    #[error("`{name}` has not signed the note")]
     Unsigned {
         /// Whose signature is missed.
         name: String,

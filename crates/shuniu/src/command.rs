@@ -105,12 +105,6 @@ fn say(line: impl std::fmt::Display) {
     println!("{line}");
 }
 
-/// Writes a line that is not a part of the answer.
-#[expect(clippy::print_stderr, reason = "remarks go to standard error, so that answers can be piped")]
-fn note(line: impl std::fmt::Display) {
-    eprintln!("{line}");
-}
-
 #[expect(clippy::print_stderr, reason = "why a command failed goes to standard error")]
 fn complain(failure: &dyn std::error::Error) {
     eprintln!("error: {failure}");

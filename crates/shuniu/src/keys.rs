@@ -1,8 +1,12 @@
 //! The hub's own secret keys, in the data folder's `keys`: made once, mode 600, 32 random bytes each as hex.
+//!
+//! Several hubs of one directory use the same keys. `serve::keys` holds them against each other by their fingerprints.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
 use shuniu_exchange::{KeyRing, KeyUnavailable};
 use shuniu_ledger::SubjectKey;
 use zeroize::Zeroize as _;
@@ -10,6 +14,10 @@ use zeroize::Zeroize as _;
 use crate::secret_file::{self, SecretFileError};
 
 const AUDIT_SIGNING: &str = "audit-signing";
+const PSEUDONYM_MASTER: &str = "pseudonym-master-";
+const SUBJECTS: &str = "subjects-";
+/// Of the hash, in bytes: enough to tell keys apart, and of no use to whoever looks for one of 32 random bytes.
+const FINGERPRINT_BYTES: usize = 16;
 
 /// 32 secret bytes. They are wiped when dropped and never shown.
 pub struct SecretKey([u8; 32]);
@@ -81,17 +89,23 @@ impl Keys {
         self.make(&pseudonym_master(version))
     }
 
-    /// The key of one year's subject marks in the audit log; made when the year begins. Destroying it ends that
-    /// year's linkage.
+    /// The key of one year's subject marks in the audit log. Destroying it ends that year's linkage.
     ///
     /// # Errors
-    /// See [`SecretFileError`].
+    /// See [`SecretFileError`]; also when there is none.
     pub fn subjects_of(&self, year: u16) -> Result<SecretKey, SecretFileError> {
-        let name = format!("subjects-{year:04}");
-        if !self.path(&name).exists() {
-            self.make(&name)?;
-        }
-        self.read(&name)
+        self.read(&subjects(year))
+    }
+
+    /// Makes a year's key, which nobody else may have made; says whether it was not there yet.
+    pub(crate) fn make_subjects(&self, year: u16) -> Result<bool, SecretFileError> {
+        self.make(&subjects(year))
+    }
+
+    /// Takes a year's key away again that this hub has just made and never used.
+    pub(crate) fn unmake_subjects(&self, year: u16) -> Result<(), SecretFileError> {
+        let path = self.path(&subjects(year));
+        std::fs::remove_file(&path).map_err(|source| SecretFileError::Io { attempt: "remove", path, source })
     }
 
     /// The subject keys of every year that there is one of.
@@ -99,17 +113,40 @@ impl Keys {
     /// # Errors
     /// See [`SecretFileError`].
     pub fn all_subjects(&self) -> Result<Vec<SubjectKey>, SecretFileError> {
-        let failed =
-            |source| SecretFileError::Io { attempt: "read the folder", path: self.folder.clone(), source };
         let mut keys = Vec::new();
-        for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            let year = name.to_str().and_then(|name| name.strip_prefix("subjects-"));
-            if let Some(year) = year.and_then(|year| year.parse().ok()) {
+        for name in self.names()? {
+            if let Some(year) = name.strip_prefix(SUBJECTS).and_then(|year| year.parse().ok()) {
                 keys.push(SubjectKey::new(year, self.subjects_of(year)?.expose()));
             }
         }
         Ok(keys)
+    }
+
+    /// The keys that all hubs of a directory share, by name, each with its fingerprint.
+    pub(crate) fn fingerprints(&self) -> Result<BTreeMap<String, String>, SecretFileError> {
+        let shared = |name: &String| {
+            let number = name.strip_prefix(PSEUDONYM_MASTER).or_else(|| name.strip_prefix(SUBJECTS));
+            name == AUDIT_SIGNING || number.is_some_and(|number| number.parse::<u32>().is_ok())
+        };
+        let names = self.names()?.into_iter().filter(shared);
+        names.map(|name| self.fingerprint(&name).map(|fingerprint| (name, fingerprint))).collect()
+    }
+
+    fn fingerprint(&self, name: &str) -> Result<String, SecretFileError> {
+        let key = self.read(name)?;
+        let digest = Sha256::new().chain_update("shuniu key fingerprint\n").chain_update(name);
+        let digest = digest.chain_update("\n").chain_update(key.expose()).finalize();
+        Ok(digest.iter().take(FINGERPRINT_BYTES).map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    fn names(&self) -> Result<Vec<String>, SecretFileError> {
+        let failed =
+            |source| SecretFileError::Io { attempt: "read the folder", path: self.folder.clone(), source };
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
+            names.extend(entry.map_err(failed)?.file_name().into_string());
+        }
+        Ok(names)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -145,13 +182,18 @@ impl KeyRing for Keys {
     }
 
     fn subjects_of(&self, year: u16) -> Result<SubjectKey, KeyUnavailable> {
-        let key = Self::subjects_of(self, year).map_err(unavailable(&format!("subjects-{year:04}")))?;
+        let key = Self::subjects_of(self, year).map_err(unavailable(&subjects(year)))?;
         Ok(SubjectKey::new(year, key.expose()))
     }
 }
 
 fn pseudonym_master(version: u32) -> String {
-    format!("pseudonym-master-{version}")
+    format!("{PSEUDONYM_MASTER}{version}")
+}
+
+/// The name of a year's key.
+pub(crate) fn subjects(year: u16) -> String {
+    format!("{SUBJECTS}{year:04}")
 }
 
 /// With the whole chain of causes: the exchange only passes it on.
@@ -182,6 +224,8 @@ mod tests {
         assert!(keys.make_pseudonym_master(2).unwrap());
         assert!(!keys.make_pseudonym_master(2).unwrap());
         assert_ne!(keys.pseudonym_master(2).unwrap().expose(), keys.pseudonym_master(1).unwrap().expose());
+        assert!(keys.subjects_of(2026).is_err(), "a year's key is not made by asking for it");
+        assert!(keys.make_subjects(2026).unwrap());
         assert_eq!(keys.subjects_of(2026).unwrap().expose(), again.subjects_of(2026).unwrap().expose());
         assert_eq!(format!("{first:?}"), "SecretKey(..)");
     }

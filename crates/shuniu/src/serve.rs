@@ -1,5 +1,6 @@
 //! The hub: everything is built here, once, and taken down in the opposite order.
 
+mod keys;
 mod metrics;
 mod records;
 mod recovery;
@@ -37,6 +38,7 @@ use crate::service;
 use crate::telemetry::Metrics;
 use crate::tiles::{self, TilesError};
 
+pub use keys::SharedKeysError;
 use metrics::Sampled;
 pub(crate) use records::Records;
 use records::virtual_brokers;
@@ -103,6 +105,9 @@ pub enum ServeError {
     /// The directory cannot be opened.
     #[error("cannot open the directory")]
     Directory(#[source] DirectoryError),
+    /// This hub's keys are not those of the directory's other hubs.
+    #[error("cannot use this hub's keys with its directory")]
+    SharedKeys(#[source] SharedKeysError),
     /// The policy cannot be loaded.
     #[error("cannot load the policy")]
     Policy(#[source] PolicyError),
@@ -134,9 +139,7 @@ pub enum ServeError {
     #[error("the opening of the audit log's tiles was ended")]
     Ended,
     /// Somebody else listens there, as a rule.
-    #[error(
-        "cannot listen on {address}; if the address is in use, another hub or the demonstration may be running"
-    )]
+    #[error("cannot listen on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -300,6 +303,7 @@ impl Base {
         let (audit_tracker, audit_cancel) = (TaskTracker::new(), CancellationToken::new());
         let records = Records::open(config, clock).await?;
         let store = directory::open(config).await.map_err(ServeError::Directory)?;
+        keys::agree(keys, &store, clock()).await.map_err(ServeError::SharedKeys)?;
         let suite = config.audit.suite().unwrap_or_default();
         let options = audit_options(folder, &config.audit, suite, records.replication);
         let upstream = Arc::clone(&records.upstream);
@@ -314,6 +318,10 @@ impl Base {
         let mut sequencing = sequence(config, suite, keys, &store, Arc::clone(&upstream)).await?;
         let trimmer = Trimmer::new(upstream, sequencing.state.clone(), Arc::clone(clock));
         sequencing.tracker.spawn(trimmer.run(sequencing.cancel.clone()));
+        let missing = Arc::clone(&sequencing.missing_key);
+        let kept =
+            keys::keep(keys.clone(), store.clone(), Arc::clone(clock), missing, sequencing.cancel.clone());
+        sequencing.tracker.spawn(kept);
         sequencing.begun().await;
         Ok(Self { records, store, audit, audit_tracker, audit_cancel, sequencing })
     }
@@ -329,6 +337,8 @@ struct Sequencing {
     key: NoteVerifier,
     /// Where its tiles are.
     tiles: Arc<dyn Tiles>,
+    /// A key of subjects that an entry will need and that is not here.
+    missing_key: Arc<watch::Sender<Option<String>>>,
     /// Its own: it ends behind the log's writer, so that it sees all that was written.
     tracker: TaskTracker,
     cancel: CancellationToken,
@@ -431,7 +441,11 @@ impl Doors {
             closing: closing.clone(),
         };
         let sequenced = base.sequencing.state.clone();
-        let notes = Arc::new(move || sequencing_notes(&sequenced.borrow()));
+        let missing_key = base.sequencing.missing_key.subscribe();
+        let notes = Arc::new(move || {
+            let key = missing_key.borrow().as_ref().map(|why| format!("keys: {why}"));
+            sequencing_notes(&sequenced.borrow()).into_iter().chain(key).collect()
+        });
         let supervised = shuniu_api::Health {
             exchange: Arc::clone(&exchange),
             notes,
@@ -487,7 +501,8 @@ async fn sequence(
             drop(sender);
         }
     });
-    Ok(Sequencing { failed, state, key, tiles, tracker, cancel })
+    let missing_key = Arc::new(watch::Sender::new(None));
+    Ok(Sequencing { failed, state, key, tiles, missing_key, tracker, cancel })
 }
 
 /// Where the tiles go, with the public key beside them.

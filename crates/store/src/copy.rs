@@ -94,6 +94,7 @@ const TABLES: &[(&str, &[(&str, Kind)])] = &[
             ("note", Kind::Text),
         ],
     ),
+    ("key_fingerprints", &[("name", Kind::Text), ("fingerprint", Kind::Text)]),
 ];
 
 /// What was copied.

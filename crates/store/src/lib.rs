@@ -13,6 +13,7 @@ mod database;
 mod error;
 mod facts;
 mod feed;
+mod keys;
 mod log;
 mod open;
 mod view;

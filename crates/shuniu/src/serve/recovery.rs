@@ -10,8 +10,13 @@ use shuniu_ledger::note::NoteVerifier;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-/// How often what the log covers is brought up to date, so that the next start reads no more of it than that.
+/// How often what the log covers is brought up to date, so that the next start reads no more of it than that; and how
+/// long records may be without an entry before it is written for the hub that published them.
 const KEPT_EVERY: Duration = Duration::from_mins(10);
+/// Added by each hub, so that of several one writes and the others find the entries there.
+const APART_MAX: Duration = Duration::from_mins(1);
+/// What another hub published just before this one's start has its entry by then.
+const ON_THEIR_WAY: Duration = Duration::from_secs(7);
 
 /// What is needed for it.
 pub(super) struct Recovery {
@@ -69,15 +74,24 @@ impl Recovery {
     }
 
     async fn recover(&self, covered: Covered) -> Result<Covered, RecoverError> {
-        let covered = self.held_against_the_log(Some(covered)).await?;
-        let records = self.exchange.recover(&covered, &self.ends).await?;
+        let mut covered = self.held_against_the_log(Some(covered)).await?;
+        if self.exchange.is_uncovered(&covered, &self.ends) {
+            tokio::time::sleep(ON_THEIR_WAY).await;
+            covered = self.covered(Some(covered)).await?;
+        }
+        self.write_missing(&covered, &self.ends).await?;
+        Ok(covered)
+    }
+
+    async fn write_missing(&self, covered: &Covered, ends: &Ends) -> Result<(), RecoverError> {
+        let records = self.exchange.recover(covered, ends).await?;
         if records > 0 {
             tracing::warn!(
                 records,
                 "records that a crash had left without an entry are on the audit log now"
             );
         }
-        Ok(covered)
+        Ok(())
     }
 
     async fn held_against_the_log(&self, known: Option<Covered>) -> Result<Covered, RecoverError> {
@@ -96,16 +110,21 @@ impl Recovery {
                 tracing::warn!(path = %self.kept.display(), %error,
                     "cannot keep what the audit log covers; the next start reads more of the log");
             }
+            // What a hub that died left without an entry must not wait for a hub to start.
+            let ends = self.exchange.ends().await;
             tokio::select! {
                 () = cancel.cancelled() => return,
-                () = tokio::time::sleep(KEPT_EVERY) => {}
+                () = tokio::time::sleep(KEPT_EVERY + APART_MAX.mul_f64(rand::random())) => {}
             }
-            match self.covered(Some(covered.clone())).await {
-                Ok(more) => covered = more,
-                Err(error) => tracing::warn!(
+            let brought = async {
+                covered = self.covered(Some(covered.clone())).await?;
+                self.write_missing(&covered, &ends?).await
+            };
+            if let Err(error) = brought.await {
+                tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "cannot read the audit log; what it covers is brought up to date later"
-                ),
+                    "the audit log and the records cannot be held against each other; tried again later"
+                );
             }
         }
     }

@@ -62,3 +62,4 @@ CREATE TABLE checkpoint (
     root TEXT NOT NULL,
     note TEXT NOT NULL
 );
+CREATE TABLE key_fingerprints (name TEXT PRIMARY KEY, fingerprint TEXT NOT NULL);

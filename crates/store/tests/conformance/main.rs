@@ -88,6 +88,7 @@ conformance!(
     a_system_holds_one_grant_on_a_resource_until_it_is_revoked,
     a_registered_schema_version_never_changes_and_its_id_is_never_given_again,
     a_checkpoint_is_swapped_only_for_the_one_it_follows,
+    a_key_of_a_name_is_entered_once,
     revoked_certificates_are_facts,
     a_grant_keeps_its_view_whatever_else_of_it_changes,
     a_write_worked_out_from_an_older_directory_is_refused,

@@ -177,6 +177,18 @@ pub(crate) async fn a_checkpoint_is_swapped_only_for_the_one_it_follows(fresh: &
     assert_eq!(store.checkpoint().await.unwrap(), Some(row(6)));
 }
 
+pub(crate) async fn a_key_of_a_name_is_entered_once(fresh: &Fresh) {
+    let store = fresh.open().await;
+    assert_eq!(store.key_fingerprints().await.unwrap(), []);
+    let (one, other) =
+        tokio::join!(store.claim_key("subjects-2027", "aa"), store.claim_key("subjects-2027", "bb"));
+    let kept = one.unwrap();
+    assert_eq!(other.unwrap(), kept);
+    assert_eq!(store.claim_key("audit-signing", "cc").await.unwrap(), "cc");
+    let all = [("audit-signing".to_owned(), "cc".to_owned()), ("subjects-2027".to_owned(), kept)];
+    assert_eq!(store.key_fingerprints().await.unwrap(), all);
+}
+
 pub(crate) async fn revoked_certificates_are_facts(fresh: &Fresh) {
     let store = fresh.open().await;
     let revoke = Change::RevokeCertificate { serial: "ab12".into(), reason: "lost".into() };
