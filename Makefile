@@ -1,15 +1,27 @@
 # Everything a new machine with Debian and Rust needs: `make demo` shows the hub at work, `make test` runs the tests.
 SHELL := /bin/bash
-.PHONY: demo test test-clients lint bench build setup setup-tests setup-clients
+.PHONY: demo cluster test test-clients test-faults lint bench build setup setup-tests setup-clients
 
-# Arguments of the demo: --once, --people N, --data FOLDER.
+# Arguments of the demo: --once, --people N, --data FOLDER. Of the cluster: --once.
 ARGS ?=
+# How many faults.
+FAULTS ?= 200
 
 demo: setup
 	cargo run --release --quiet --package shuniu -- demo $(ARGS)
 
+# Two hubs on three brokers, PostgreSQL and an object store, in folders that are removed at the end.
+cluster: setup-tests
+	cargo build --quiet --package shuniu
+	cargo run --quiet --package shuniu-tests --bin cluster -- $(ARGS)
+
 test: setup-tests
 	tests/run
+
+# Hubs under faults: kill -9, held processes, cut networks, full disks. SEED=N repeats a run.
+test-faults: setup-tests
+	cargo build --package shuniu
+	FAULTS=$(FAULTS) cargo test --package shuniu-tests --test kafka -- many_faults --ignored --nocapture
 
 # The Kafka door with every client of docs/CLIENTS.md, over the engine and over Apache Kafka; `make test` has those that are quick to install.
 test-clients: setup-clients

@@ -22,6 +22,8 @@ pub struct Hub {
     kafka: Vec<u16>,
     http: u16,
     health: u16,
+    /// Its commands take its configuration, as they must where the directory is in PostgreSQL.
+    configured: bool,
     process: Option<Child>,
 }
 
@@ -34,7 +36,9 @@ pub fn repository() -> PathBuf {
 /// The program, beside this test's own binary.
 fn program() -> PathBuf {
     let own = std::env::current_exe().unwrap();
-    let program = own.parent().and_then(Path::parent).unwrap().join("shuniu");
+    // Cargo puts tests into a folder beside programs.
+    let folder = own.parent().filter(|folder| !folder.ends_with("deps")).or(own.ancestors().nth(2)).unwrap();
+    let program = folder.join("shuniu");
     assert!(program.exists(), "build the program first: cargo build --package shuniu");
     program
 }
@@ -51,10 +55,27 @@ pub(crate) fn free_ports(count: usize) -> Vec<u16> {
 
 /// Runs a subcommand on a data folder, which must succeed; gives its output.
 pub fn run_on(folder: &Path, arguments: &[&str]) -> String {
-    let output = command_on(folder, arguments);
+    succeeded(arguments, command_on(folder, arguments))
+}
+
+fn succeeded(arguments: &[&str], output: Output) -> String {
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{arguments:?}: {error}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Starts a hub process on a folder.
+pub(crate) fn spawn_in(folder: &Path, environment: &[(&str, &str)]) -> Child {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("hub.log")).unwrap();
+    Command::new(program())
+        .args(["hub", "--config"])
+        .arg(folder.join("hub.toml"))
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
 }
 
 fn command_on(folder: &Path, arguments: &[&str]) -> Output {
@@ -93,13 +114,10 @@ impl Hub {
             kafka: free_ports(brokers),
             http: free_port(),
             health: free_port(),
+            configured: false,
             process: None,
         };
-        hub.run(&["ca", "init"]);
-        hub.run(&["ca", "issue-hub", "--name", "localhost", "--ip", "127.0.0.1"]);
-        for system in SYSTEMS {
-            hub.run(&["ca", "issue-system", system]);
-        }
+        hub.make_certificates(&["127.0.0.1"]);
         let directory = std::fs::read_to_string(repository().join("config/directory.toml")).unwrap();
         hub.apply(&directory);
         let door = kafka.map_or_else(
@@ -115,6 +133,24 @@ impl Hub {
         );
         std::fs::write(hub.folder().join("hub.toml"), config).unwrap();
         hub
+    }
+
+    /// A hub in a folder whose `hub.toml` is there already, with its doors at these ports. Commands take the
+    /// configuration.
+    pub(crate) fn configured(folder: TempDir, kafka: Vec<u16>, http: u16, health: u16) -> Self {
+        Self { folder, kafka, http, health, configured: true, process: None }
+    }
+
+    /// The authority, the certificate of the hub and those of the systems.
+    pub(crate) fn make_certificates(&self, addresses: &[&str]) {
+        self.run(&["ca", "init"]);
+        let addresses = addresses.iter().flat_map(|address| ["--ip", address]);
+        self.run(
+            &["ca", "issue-hub", "--name", "localhost"].into_iter().chain(addresses).collect::<Vec<_>>(),
+        );
+        for system in SYSTEMS {
+            self.run(&["ca", "issue-system", system]);
+        }
     }
 
     /// The configuration of a hub on a cluster, over mutual TLS, or without it where a tap looks on.
@@ -176,12 +212,16 @@ impl Hub {
 
     /// Runs a subcommand on the data folder, which must succeed; gives its output.
     pub fn run(&self, arguments: &[&str]) -> String {
-        run_on(self.folder(), arguments)
+        succeeded(arguments, self.command(arguments))
     }
 
     /// Runs a subcommand on the data folder.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Output {
+        let config = self.folder().join("hub.toml");
+        if self.configured && !arguments.contains(&"--config") {
+            return command_on(self.folder(), &[arguments, &["--config", config.to_str().unwrap()]].concat());
+        }
         command_on(self.folder(), arguments)
     }
 
@@ -193,15 +233,25 @@ impl Hub {
 
     /// Verifies the whole audit log by its tiles and public key; it must hold. Gives what the program says.
     pub fn verify(&self) -> String {
-        let output = Command::new(program())
-            .args(["audit", "verify"])
-            .arg(self.folder().join("audit"))
-            .output()
-            .unwrap();
+        self.verified().unwrap_or_else(|text| panic!("{text}"))
+    }
+
+    /// As [`Hub::verify`]; what is wrong, where it does not hold.
+    ///
+    /// # Errors
+    /// What the program says is wrong.
+    pub fn verified(&self) -> Result<String, String> {
+        let mut command = Command::new(program());
+        command.args(["audit", "verify"]);
+        if self.configured {
+            command.arg("--config").arg(self.folder().join("hub.toml"));
+        } else {
+            command.arg(self.folder().join("audit"));
+        }
+        let output = command.output().unwrap();
         let text =
             format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{text}");
-        text
+        if output.status.success() { Ok(text) } else { Err(text) }
     }
 
     /// Searches the audit log until the entries found name all of `words`: an entry can be found once it is under a
@@ -227,10 +277,23 @@ impl Hub {
 
     /// Applies a directory file, given as text.
     pub fn apply(&self, directory: &str) -> String {
+        self.applied(directory).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`Hub::apply`]; what is wrong, where the program refuses.
+    ///
+    /// # Errors
+    /// What the program says.
+    pub fn applied(&self, directory: &str) -> Result<String, String> {
         let schemas = format!("\"{}/schemas/", repository().display());
         let path = self.folder().join("directory.toml");
         std::fs::write(&path, directory.replace("\"../schemas/", &schemas)).unwrap();
-        self.run(&["directory", "apply", path.to_str().unwrap()])
+        let output = self.command(&["directory", "apply", path.to_str().unwrap()]);
+        if output.status.success() {
+            Ok(String::from_utf8(output.stdout).unwrap())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
     }
 
     /// Puts something else into the configuration, for the next start or reload.
@@ -264,28 +327,15 @@ impl Hub {
     /// Starts a hub process on the folder without waiting. Its log goes to `hub.log`.
     #[must_use]
     pub fn spawn(&self) -> Child {
-        self.spawn_with(&[])
+        spawn_in(self.folder(), &[])
     }
 
     fn spawn_with(&self, environment: &[(&str, &str)]) -> Child {
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.folder().join("hub.log"))
-            .unwrap();
-        Command::new(program())
-            .args(["hub", "--config"])
-            .arg(self.folder().join("hub.toml"))
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap()
+        spawn_in(self.folder(), environment)
     }
 
     /// Whether both doors serve, and the topics that the hub makes after it starts are there.
-    fn serves(&self) -> bool {
+    pub(crate) fn serves(&self) -> bool {
         self.curl("hall-yuzhong", "/subjects").contains("population-value")
             && self.kcat("hall-yuzhong", &["-L", "-m", "2"]).contains("topic \"population\"")
     }

@@ -4,6 +4,7 @@
 //! broker when the pipe closes, however this process ends.
 
 use std::fmt::Write as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -43,6 +44,8 @@ struct Broker {
     /// With mutual TLS.
     tls: u16,
     controller: u16,
+    /// With mutual TLS for each hub on its own: where the broker listens, and where it says that it does.
+    hubs: Vec<(u16, u16)>,
     running: Option<Running>,
 }
 
@@ -63,33 +66,49 @@ impl Kafka {
     /// Starts a cluster of a version that `tests/setup` fetches.
     #[must_use]
     pub fn start_version(version: &'static str, brokers: usize) -> Self {
-        Self::make(version, brokers, None)
+        Self::make(version, brokers, 0, None)
     }
 
     /// Starts one broker of the newest version that is reached through a tap, without TLS.
     #[must_use]
     pub fn start_watched(watched: &Watched) -> Self {
-        Self::make(KAFKA, 1, Some(watched))
+        Self::make(KAFKA, 1, 0, Some(watched))
     }
 
-    fn make(version: &'static str, brokers: usize, watched: Option<&Watched>) -> Self {
+    /// Starts a cluster with a way of its own from each of so many hubs to each broker: see [`Kafka::ways`].
+    #[must_use]
+    pub fn start_for_hubs(version: &'static str, brokers: usize, hubs: usize) -> Self {
+        Self::make(version, brokers, hubs, None)
+    }
+
+    fn make(version: &'static str, brokers: usize, hubs: usize, watched: Option<&Watched>) -> Self {
         assert!((1..=3).contains(&brokers));
         let folder = tempfile::Builder::new().prefix("shuniu-kafka-").tempdir().unwrap().keep();
         let cleaner = Command::new("sh")
             .args(["-c", "cat >/dev/null; sleep 1; rm -rf \"$0\""])
             .arg(&folder)
+            // What a terminal tells this program by Ctrl-C is not for those that clean up behind it.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         make_certificates(&folder);
-        let ports = free_ports(brokers * 3);
+        let each = 3 + 2 * hubs;
+        let ports = free_ports(brokers * each);
         let tap = watched.map(|watched| watched.clone().start(ports[0]));
         let brokers = ports
-            .chunks(3)
+            .chunks(each)
             .map(|ports| {
-                Mutex::new(Broker { plain: ports[0], tls: ports[1], controller: ports[2], running: None })
+                let hubs = ports[3..].chunks(2).map(|pair| (pair[0], pair[1])).collect();
+                Mutex::new(Broker {
+                    plain: ports[0],
+                    tls: ports[1],
+                    controller: ports[2],
+                    hubs,
+                    running: None,
+                })
             })
             .collect();
         let cluster = Self { folder, version, brokers, tap, _cleaner: cleaner };
@@ -130,6 +149,13 @@ impl Kafka {
     #[must_use]
     pub fn bootstrap_tls(&self) -> Vec<String> {
         self.ids().map(|id| format!("localhost:{}", self.broker(id).tls)).collect()
+    }
+
+    /// The ways of a hub, counted from 0, to each broker: the port where the broker listens for it, and the port where it
+    /// says that it does. Whoever starts the hub passes connections on from the second to the first.
+    #[must_use]
+    pub fn ways(&self, hub: usize) -> Vec<(u16, u16)> {
+        self.ids().map(|id| self.broker(id).hubs[hub]).collect()
     }
 
     /// Certificate and key that the brokers let in, and the authority they are of (PEM files).
@@ -231,7 +257,14 @@ impl Kafka {
     fn settings(&self, id: usize) -> String {
         let broker = self.broker(id);
         let (plain, tls, controller) = (broker.plain, broker.tls, broker.controller);
+        let hubs = broker.hubs.clone();
         drop(broker);
+        let (mut listeners, mut told_to_hubs, mut protocols) = (String::new(), String::new(), String::new());
+        for (number, (listen, told)) in hubs.into_iter().enumerate() {
+            write!(listeners, ",HUB{number}://127.0.0.1:{listen}").unwrap();
+            write!(told_to_hubs, ",HUB{number}://localhost:{told}").unwrap();
+            write!(protocols, ",HUB{number}:SSL").unwrap();
+        }
         let folder = self.folder.display();
         let advertised = self.tap.unwrap_or(plain);
         let replicas = self.brokers.len();
@@ -247,11 +280,17 @@ impl Kafka {
             (
                 "listeners",
                 format!(
-                    "PLAIN://127.0.0.1:{plain},TLS://127.0.0.1:{tls},CONTROLLER://127.0.0.1:{controller}"
+                    "PLAIN://127.0.0.1:{plain},TLS://127.0.0.1:{tls},CONTROLLER://127.0.0.1:{controller}{listeners}"
                 ),
             ),
-            ("advertised.listeners", format!("PLAIN://127.0.0.1:{advertised},TLS://localhost:{tls}")),
-            ("listener.security.protocol.map", "PLAIN:PLAINTEXT,TLS:SSL,CONTROLLER:PLAINTEXT".to_owned()),
+            (
+                "advertised.listeners",
+                format!("PLAIN://127.0.0.1:{advertised},TLS://localhost:{tls}{told_to_hubs}"),
+            ),
+            (
+                "listener.security.protocol.map",
+                format!("PLAIN:PLAINTEXT,TLS:SSL,CONTROLLER:PLAINTEXT{protocols}"),
+            ),
             ("inter.broker.listener.name", "PLAIN".to_owned()),
             ("ssl.client.auth", "required".to_owned()),
             ("ssl.keystore.type", "PEM".to_owned()),
@@ -300,6 +339,7 @@ impl Kafka {
             .arg("kafka.Kafka")
             .arg(self.properties(id))
             .current_dir(&self.folder)
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

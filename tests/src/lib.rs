@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
     clippy::disallowed_methods,
@@ -9,16 +10,22 @@
     reason = "test support: what goes wrong ends the test"
 )]
 
+mod bucket;
 mod hub;
 mod kafka;
 mod person;
 mod postgres;
 mod publisher;
+mod relay;
+mod replicas;
 mod watched;
 
+pub use bucket::Objects;
 pub use hub::{Hub, repository, run_on};
 pub use kafka::{KAFKA, KAFKA_3, Kafka};
 pub use person::{citizen, person};
 pub use postgres::Postgres;
 pub use publisher::Publisher;
+pub use relay::{Link, Way};
+pub use replicas::{Replica, Replicas};
 pub use watched::{Asked, Watched};

@@ -57,6 +57,24 @@ impl Postgres {
         );
     }
 
+    /// What a query gives, a line for each row.
+    #[must_use]
+    pub fn query(&self, database: &str, text: &str) -> String {
+        let port = self.port.to_string();
+        let output = Command::new(self.programs.join("psql"))
+            .args(["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-At", "-d", database, "-c", text])
+            .current_dir("/")
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The port that the server listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Lets the server speak TLS under a certificate of its own for 127.0.0.1, and nothing but TLS over a network; the
     /// certificate's file.
     #[must_use]
@@ -112,7 +130,8 @@ impl Postgres {
         fs::remove_file(self.folder.path().join("data/postmaster.pid")).ok();
         // What is lost with the machine's power is not what these tests are about.
         let options = format!(
-            "-c listen_addresses=127.0.0.1 -c port={} -c unix_socket_directories='{}' -c fsync=off",
+            "-c listen_addresses=127.0.0.1 -c port={} -c unix_socket_directories='{}' -c fsync=off \
+             -c track_commit_timestamp=on",
             self.port,
             self.folder.path().display()
         );

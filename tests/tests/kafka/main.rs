@@ -4,14 +4,19 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
+    clippy::string_slice,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "a test that cannot go on has failed"
 )]
 
 mod equivalence;
+mod faults;
 mod hub;
 mod members;
+mod probe;
 mod raw;
+mod replicas;
 mod seam;
 mod table;
