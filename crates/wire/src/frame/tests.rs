@@ -270,6 +270,14 @@ fn p10_a_metadata_request_that_claims_2_to_the_31_topics_is_refused() {
 }
 
 #[test]
+fn p10_a_count_beyond_the_bytes_that_are_left_is_refused_before_memory_is_set_aside() {
+    // 20,000 topics are fewer than a body may have, and four bytes follow.
+    let header = RequestHeader { api_key: 3, api_version: 4, correlation_id: 1, client_id: None };
+    let body = Bytes::from_static(&[0, 0, 0x4e, 0x20, 0, 0, 0, 0]);
+    assert!(matches!(decode_request(&header, body), Err(FrameError::Count { claimed: 20_000, .. })));
+}
+
+#[test]
 fn p10_a_tagged_field_cannot_lead_the_decoder_astray() {
     // The decoder reads 16 bytes for tag 0 of a partition whatever its size says, and would go on in the wrong place.
     let request = full(ApiKey::Fetch, 17).unwrap();
