@@ -279,7 +279,13 @@ impl<T: Tiles> Sequencer<T> {
                 found = Some(leaf == last);
             }
         })?;
-        if found == Some(true) { Ok(()) } else { Err(SequencerError::LastLeaf { index: size - 1, offset }) }
+        match found {
+            Some(true) => Ok(()),
+            Some(false) => Err(SequencerError::LastLeaf { index: size - 1, offset }),
+            // Brokers that only follow the leader answer fetches too, and may know less; the end is the leader's word.
+            None if self.partition.end().await? > offset => Err(SequencerError::NotGivenYet { offset }),
+            None => Err(SequencerError::Behind { expected: next_offset }),
+        }
     }
 
     /// The next leaves, and the offset behind them. Waits for the first, then a moment for more; once cancelled it

@@ -50,6 +50,13 @@ pub enum SequencerError {
         /// Of the record.
         offset: i64,
     },
+    /// The topic has the last leaf's record, and the broker that was asked does not give it yet: a follower may be a moment
+    /// behind. Tried again.
+    #[error("the record at offset {offset} of the topic, which is the last leaf, is not given yet")]
+    NotGivenYet {
+        /// Of the record.
+        offset: i64,
+    },
     /// The topic has lost entries that are not in the tiles. Stops.
     #[error("the topic begins at offset {found}, but entries from {expected} on are not in the tiles yet")]
     Gap {
@@ -82,7 +89,7 @@ impl SequencerError {
     /// Whether trying again may help. Otherwise the log's history is in doubt, and a person must look.
     pub(super) fn is_passing(&self) -> bool {
         match self {
-            Self::Partition(_) | Self::Checkpoints(_) => true,
+            Self::Partition(_) | Self::Checkpoints(_) | Self::NotGivenYet { .. } => true,
             Self::Tiles(error) | Self::Restore(RestoreError::Read { source: error, .. }) => {
                 error.is_passing()
             }
