@@ -257,10 +257,13 @@ pub(crate) enum SourceTime {
     None,
 }
 
+/// A connector's own file.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
 impl Config {
     /// Reads the file; its relative paths start at its own folder.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
+        let text = crate::files::read_text(path, FILE_BYTES_MAX)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         let mut config: Self = toml::from_str(&text).map_err(|error| ConfigError::Invalid {
             path: path.to_owned(),

@@ -92,9 +92,12 @@ impl Connector {
     }
 }
 
+/// A schema file.
+const SCHEMA_BYTES_MAX: u64 = 1 << 20;
+
 fn schema(path: &Path, schema: &Path) -> Result<Schema, ConfigError> {
     let wrong = |source| ConfigError::Schema { path: path.to_owned(), schema: PathBuf::from(schema), source };
-    let text = std::fs::read_to_string(schema).map_err(|error| wrong(error.into()))?;
+    let text = crate::files::read_text(schema, SCHEMA_BYTES_MAX).map_err(|error| wrong(error.into()))?;
     Schema::parse(&text).map_err(|error| wrong(error.into()))
 }
 

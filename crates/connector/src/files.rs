@@ -1,7 +1,7 @@
 //! Which files a source has, and what is known of each before it is read.
 
 use std::fs::File;
-use std::io::{BufReader, Read as _};
+use std::io::{self, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -68,10 +68,29 @@ fn fits(pattern: &[char], name: &[char]) -> bool {
     pattern.iter().skip(at.0).all(|c| *c == '*')
 }
 
+/// Opens a file. A pipe would keep `open` waiting and a device has no end, so what it is comes first.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
+    }
+    File::open(path)
+}
+
+/// As text, of at most `bytes_max`.
+pub(crate) fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
+    let mut text = String::new();
+    let bytes = open(path)?.take(bytes_max.saturating_add(1)).read_to_string(&mut text)?;
+    if bytes as u64 > bytes_max {
+        let what = format!("it has more than the {bytes_max} bytes that such a file may have");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    }
+    Ok(text)
+}
+
 /// The digest of the file as it stands.
 pub(crate) fn digest(path: &Path) -> Result<FileDigest, FileError> {
     let read = |source| FileError::Read { path: path.to_owned(), source };
-    let mut file = BufReader::new(File::open(path).map_err(read)?);
+    let mut file = BufReader::new(open(path).map_err(read)?);
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -87,7 +106,8 @@ pub(crate) fn digest(path: &Path) -> Result<FileDigest, FileError> {
 pub(crate) fn batch_name(path: &Path, digest: &FileDigest) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // A header has at most 256 bytes; a character of a name has at most 4.
-    let name: String = name.chars().take(50).collect();
+    // The hub takes no control character there.
+    let name: String = name.chars().filter(|c| !c.is_control()).take(50).collect();
     format!("{name}@{}", hex(digest.first_chunk::<6>().unwrap_or(&[0; 6])))
 }
 
@@ -129,6 +149,19 @@ mod tests {
         assert!(fits("*", ""));
         assert!(!fits("*.tsv", "a.tsv.bak"));
         assert!(!fits("a?", "a"));
+    }
+
+    #[test]
+    fn what_is_no_file_and_what_is_over_its_bound_is_refused() {
+        for path in ["/dev/zero", "/"] {
+            assert_eq!(open(Path::new(path)).unwrap_err().to_string(), "it is not a file", "{path}");
+            assert!(digest(Path::new(path)).is_err());
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("text");
+        std::fs::write(&path, "1234").unwrap();
+        assert_eq!(read_text(&path, 4).unwrap(), "1234");
+        assert!(read_text(&path, 3).unwrap_err().to_string().contains("more than the 3 bytes"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
+use shuniu_model::shown;
 
 /// What a run did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -116,7 +117,7 @@ impl fmt::Display for Report {
 impl fmt::Display for FileReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { inserted, updated, deleted, unchanged, .. } = self;
-        let (file, rows) = (self.file.display(), counted(self.rows, "row"));
+        let (file, rows) = (shown(&self.file.to_string_lossy()), counted(self.rows, "row"));
         if self.with_next {
             writeln!(f, "{file}: {rows}, compared as one with the file after it")?;
         } else {
@@ -130,7 +131,12 @@ impl fmt::Display for FileReport {
             writeln!(f, "  {} {repeat} a key", counted(self.duplicates, "row"))?;
         }
         if let Some(rejects) = &self.rejects {
-            writeln!(f, "  {} rejected, named in {}", counted(self.rejected, "row"), rejects.display())?;
+            writeln!(
+                f,
+                "  {} rejected, named in {}",
+                counted(self.rejected, "row"),
+                shown(&rejects.to_string_lossy())
+            )?;
         }
         for rule in &self.rules {
             writeln!(f, "    {}: {rule}", rule.rows)?;

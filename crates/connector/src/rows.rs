@@ -1,5 +1,6 @@
 //! Files to rows of cells, in the declared format and encoding.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Format, Header, Source};
@@ -224,11 +225,13 @@ impl Rows {
 /// Reads a whole file of at most `bytes_max`.
 fn read_whole(path: &Path, bytes_max: u64) -> Result<(Vec<u8>, FileDigest), FileError> {
     let read = |source| FileError::Read { path: path.to_owned(), source };
-    let bytes = std::fs::metadata(path).map_err(read)?.len();
+    let mut file = crate::files::open(path).map_err(read)?;
+    let bytes = file.metadata().map_err(read)?.len();
     if bytes > bytes_max {
         return Err(FileError::Large { path: path.to_owned(), bytes, bytes_max });
     }
-    let content = std::fs::read(path).map_err(read)?;
+    let mut content = Vec::new();
+    file.read_to_end(&mut content).map_err(read)?;
     let digest = <sha2::Sha256 as sha2::Digest>::digest(&content).into();
     Ok((content, digest))
 }

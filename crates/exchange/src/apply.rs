@@ -112,9 +112,14 @@ impl Changes {
         store.write_after(version, &self.changes, &drafts).await
     }
 
+    /// A line of the difference. What the directory or a schema holds stays within it.
+    fn show(&mut self, line: &str) {
+        self.lines.push(shuniu_model::shown(line));
+    }
+
     fn note(&mut self, sign: char, target: String, detail: String, change: Change) {
         let gap = if detail.is_empty() { "" } else { ": " };
-        self.lines.push(format!("{sign} {target}{gap}{detail}"));
+        self.show(&format!("{sign} {target}{gap}{detail}"));
         self.changes.push(change);
         self.drafts.push(DraftOf::Changed { target, detail });
     }

@@ -24,6 +24,8 @@ const AHEAD_MS_MAX: i64 = 3_600_000;
 /// The time of a record without one.
 const NO_TIMESTAMP: i64 = -1;
 
+const LATEST_WRONG: &str = "the latest time that its batch states is not the latest of the batch's records";
+
 /// Checks incoming batches of one resource.
 pub(crate) struct Inspector {
     resource: Arc<Resource>,
@@ -144,12 +146,14 @@ impl Inspector {
         let broken = self.scratches.with(|scratch| -> Result<Vec<RecordRefusal>, BatchError> {
             let mut broken = Vec::new();
             let mut checked = Checked::default();
+            let mut latest = NO_TIMESTAMP;
             for (index, record) in (0..).zip(batch.records(scratch, self.decompressed_bytes_max)?) {
                 let record = record?;
                 // Deltas count from 0 without gaps, or the offsets in the answer would name other records.
                 if record.offset - batch.header().base_offset != i64::from(index) {
                     return Err(BatchError::Record { index, what: "its offset is out of turn" });
                 }
+                latest = latest.max(record.timestamp);
                 let held = check_time(record.timestamp, now)
                     .map_err(|what| format!("its time {what}"))
                     .and_then(|()| self.record(&record, index, key, &mut checked, &mut accepted));
@@ -159,6 +163,11 @@ impl Inspector {
                         break;
                     }
                 }
+            }
+            // A search by time believes the batch. Sarama's state no time at all.
+            let stated = batch.header().max_timestamp;
+            if broken.is_empty() && stated != NO_TIMESTAMP && stated != latest {
+                return Err(BatchError::Record { index: 0, what: LATEST_WRONG });
             }
             Ok(broken)
         })?;
@@ -278,13 +287,14 @@ impl Inspector {
                 return Err(format!("header `{}` stands twice", String::from_utf8_lossy(header.name)));
             }
             seen |= 1 << place;
+            let name = String::from_utf8_lossy(header.name);
+            let value = header.value.unwrap_or_default();
             if header.name == BEFORE {
-                before = Some(header.value.unwrap_or_default());
-            } else if header.value.is_some_and(|value| value.len() > HEADER_BYTES_MAX) {
-                return Err(format!(
-                    "header `{}` is over {HEADER_BYTES_MAX} bytes",
-                    String::from_utf8_lossy(header.name)
-                ));
+                before = Some(value);
+            } else if String::from_utf8_lossy(value).chars().any(char::is_control) {
+                return Err(format!("header `{name}` has a control character"));
+            } else if value.len() > HEADER_BYTES_MAX {
+                return Err(format!("header `{name}` is over {HEADER_BYTES_MAX} bytes"));
             }
         }
         if before.is_none() && self.resource.before_on_every_record() {

@@ -326,7 +326,10 @@ fn check_blocks(
 
 pub(crate) fn check_text(value: &str, rule: TextRule, chars_max: Option<u32>) -> Result<(), Broken> {
     rule.check(value)?;
-    if value.bytes().any(|byte| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')) {
+    let bytes = value.as_bytes();
+    let control = |byte: &u8| matches!(byte, 0..=8 | 11 | 12 | 14..=31 | 127);
+    // U+0080 to U+009F have two bytes.
+    if bytes.iter().any(control) || bytes.windows(2).any(|pair| matches!(pair, [0xc2, 0x80..=0x9f])) {
         return Err(Broken::Control);
     }
     match chars_max {

@@ -14,6 +14,7 @@ mod place;
 mod records;
 mod restore;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -99,18 +100,32 @@ fn block_on<T>(work: impl Future<Output = T>) -> Result<T, std::io::Error> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work))
 }
 
+/// The exit code of a program whose reader went away, as shells give it (128 and the number of SIGPIPE).
+const BROKEN_PIPE: i32 = 141;
+
+fn lines_of(text: &str) -> String {
+    text.split('\n').map(shuniu_model::shown).collect::<Vec<_>>().join("\n")
+}
+
 /// Writes a line for the person at the keyboard.
-#[expect(clippy::print_stdout, reason = "a command's answer goes to standard output")]
 fn say(line: impl std::fmt::Display) {
-    println!("{line}");
+    // What a line tells of others is escaped where it is made; here its line feeds are kept, and nothing else.
+    if let Err(error) = writeln!(std::io::stdout().lock(), "{}", lines_of(&line.to_string())) {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            // Whoever read has seen enough.
+            std::process::exit(BROKEN_PIPE);
+        }
+        complain(&error);
+        std::process::exit(1);
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "why a command failed goes to standard error")]
 fn complain(failure: &dyn std::error::Error) {
-    eprintln!("error: {failure}");
+    eprintln!("error: {}", lines_of(&failure.to_string()));
     let mut cause = failure.source();
     while let Some(error) = cause {
-        eprintln!("  because: {error}");
+        eprintln!("  because: {}", lines_of(&error.to_string()));
         cause = error.source();
     }
 }

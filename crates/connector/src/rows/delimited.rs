@@ -182,7 +182,7 @@ impl Delimited {
 /// The file behind its byte order mark, which counts for the digest alone.
 fn counted(encoding: Encoding, path: &Path) -> Result<(Counted, u64), FileError> {
     let read = |source| FileError::Read { path: path.to_owned(), source };
-    let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(read)?);
+    let mut file = BufReader::with_capacity(1 << 16, crate::files::open(path).map_err(read)?);
     let mut head = Vec::new();
     file.by_ref().take(4).read_to_end(&mut head).map_err(read)?;
     let length = encoding::byte_order_mark(encoding, &head).map_err(|found| FileError::Mark {

@@ -189,8 +189,19 @@ impl DirectoryFile {
                 error.span().map_or(0, |span| text.bytes().take(span.start).filter(|b| *b == b'\n').count());
             Problems::one(format!("line {}", line + 1), explain(error.message()))
         })?;
-        let mut schemas = BTreeMap::new();
         let mut problems = Problems::default();
+        // It is TOML of the form above: what is left to see is what its texts hold.
+        for (kind, value) in toml::from_str::<toml::Table>(text).unwrap_or_default() {
+            for entry in value.as_array().into_iter().flatten() {
+                let name = ["id", "name", "uscc"].iter().find_map(|key| entry.get(key)?.as_str());
+                let at = shuniu_model::shown(&format!("{kind} {}", name.unwrap_or_default()));
+                deceiving(&at, "", entry, &mut problems);
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let mut schemas = BTreeMap::new();
         for resource in &tables.resource {
             for path in &resource.schemas {
                 match read(path) {
@@ -213,6 +224,36 @@ impl DirectoryFile {
     /// Everything that is wrong with it, at once.
     pub fn changes(&self, context: &Context<'_>) -> Result<Changes, Problems> {
         difference::changes(self, context)
+    }
+}
+
+/// Notes each text with a character that a terminal does not show as it is: whoever approves a difference reads what the
+/// file says.
+fn deceiving(at: &str, key: &str, value: &toml::Value, problems: &mut Problems) {
+    let mut note = |text: &str| {
+        if let Some(character) = text.chars().find(|character| shuniu_model::is_deceiving(*character)) {
+            let (key, code) = (shuniu_model::shown(key), u32::from(character));
+            problems.push(
+                at,
+                format!("`{key}` holds U+{code:04X}, a control character: write the text without it"),
+            );
+        }
+    };
+    match value {
+        toml::Value::String(text) => note(text),
+        toml::Value::Array(values) => {
+            for value in values {
+                deceiving(at, key, value, problems);
+            }
+        }
+        toml::Value::Table(table) => {
+            for (name, value) in table {
+                let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                deceiving(at, &key, &toml::Value::String(name.clone()), problems);
+                deceiving(at, &key, value, problems);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -257,6 +298,36 @@ mod tests {
         );
         assert!(problem("[[system]\n").contains("line 1"));
         assert!(problem("[[grants]]\n").contains("did you mean `grant`?"));
+    }
+
+    #[test]
+    fn a_text_with_a_control_character_is_refused_with_its_key_and_the_character() {
+        let system =
+            |name: &str| format!("[[system]]\nid = \"hall\"\norganisation = \"x\"\nname = \"{name}\"\n");
+        let cases = [
+            ("n\\n+ grant y", "U+000A"),
+            ("\\u001b[2J", "U+001B"),
+            ("\\u0000", "U+0000"),
+            ("\\u007f", "U+007F"),
+            ("\\u009b2J", "U+009B"),
+            ("\u{202e}n", "U+202E"),
+            ("\u{2066}n", "U+2066"),
+            ("\u{200f}n", "U+200F"),
+        ];
+        for (name, code) in cases {
+            let problem = problem(&system(name));
+            assert!(problem.contains(&format!("system hall: `name` holds {code},")), "{problem}");
+            assert_eq!(problem.lines().count(), 2, "{problem}");
+        }
+        let grant = "[[grant]]\nid = \"g\\n\"\nsystem = \"s\"\nresource = \"r\"\nmodes = [\"a\\u001b\"]\npurpose = \
+                     \"p\"\nbasis = \"b\"\nends_at = 2030-12-31\n[grant.items]\n\"x\\u0085\" = \"keep\"\n";
+        let problem = problem(grant);
+        for expected in
+            ["grant g\\n: `id` holds U+000A", "`modes` holds U+001B", "`items.x\\u{85}` holds U+0085"]
+        {
+            assert!(problem.contains(expected), "{problem}");
+        }
+        DirectoryFile::parse(&system("渝中区 大厅"), |_| Ok(String::new())).unwrap();
     }
 
     #[test]

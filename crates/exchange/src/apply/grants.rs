@@ -41,7 +41,7 @@ pub(super) fn read(file: &DirectoryFile, draft: &mut Draft<'_>) {
         let at = format!("grant {}", grant.id);
         alone(&at, grant, &grants, draft);
         not_its_own(&at, grant, draft);
-        draft.changes.lines.push(format!("+ {at}: {}", said(grant)));
+        draft.changes.show(&format!("+ {at}: {}", said(grant)));
         draft.changes.changes.push(Change::Grant(grant.clone()));
         draft.changes.drafts.push(DraftOf::Granted(Box::new(grant.clone())));
     }
@@ -167,7 +167,7 @@ fn change(at: &str, old: &Grant, new: &Grant, draft: &mut Draft<'_>) {
     }
     let target = format!("grant {}", new.id);
     if new.state == GrantState::Revoked {
-        draft.changes.lines.push(format!("- {target}: revoked"));
+        draft.changes.show(&format!("- {target}: revoked"));
         draft.changes.changes.push(Change::GrantState { id: new.id.clone(), state: GrantState::Revoked });
         draft.changes.drafts.push(DraftOf::Revoked { id: new.id.clone(), resource: new.resource.clone() });
         return;

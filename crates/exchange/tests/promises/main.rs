@@ -70,6 +70,16 @@ fn broken(schema: u32) -> Vec<(&'static str, Built, &'static str)> {
             value(person(schema, &id, "张\0", None)),
             "item `name`: text with a control character",
         ),
+        (
+            "a terminal's other control character",
+            value(person(schema, &id, "张\u{9b}2J", None)),
+            "item `name`: text with a control character",
+        ),
+        (
+            "a header whose value begins a line",
+            Built { headers: vec![(b"batch".to_vec(), b"7\n\x1b[2J".to_vec())], ..good() },
+            "header `batch` has a control character",
+        ),
         ("a header twice", header("batch"), "stands twice"),
         ("no before", Built { headers: Vec::new(), ..good() }, "`before` is missing"),
         ("a before of another key", before(person(schema, &citizen(2), "李四", None)), "header `before`"),
@@ -129,6 +139,15 @@ async fn p1_a_record_is_of_no_time_far_ahead_or_before_1970() {
         assert_eq!(answer.error_code, ResponseError::InvalidRecord.code(), "{times:?}");
         let message = answer.error_message.unwrap();
         assert!(message.contains(words), "{times:?}: {}", message.as_str());
+    }
+    // What the batch states as its latest time is what searches by time believe; -1 states none.
+    for (stated, code) in [(0, 87), (now_ms, 87), (now_ms - 1, 0), (-1, 0)] {
+        let mut bytes = batch_at(&[now_ms - 1, now_ms - 2], &row).to_vec();
+        bytes[35..43].copy_from_slice(&stated.to_be_bytes());
+        let crc = crc32c::crc32c(&bytes[21..]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        let answer = world.publish_bytes(REGISTER, "population", bytes.into()).await;
+        assert_eq!(answer.error_code, code, "{stated}");
     }
 }
 

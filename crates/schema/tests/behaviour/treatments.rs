@@ -168,11 +168,13 @@ fn the_checker_gives_key_and_subjects_and_names_item_and_rule_of_a_breach() {
     let breach = checker.check(&person(None, i32::MAX, 0, 0, 0), &mut checked).unwrap_err();
     assert_eq!(breach.to_string(), "item `birth_date`: a date outside of the years 1 to 9999");
     let control = "item `name`: text with a control character other than tab, line feed and carriage return";
-    for text in ["\0", "a\0b", "\u{1}", "\u{b}", "\u{1b}[m", "\u{1f}"] {
+    for text in
+        ["\0", "a\0b", "\u{1}", "\u{b}", "\u{1b}[m", "\u{1f}", "\u{7f}", "\u{80}", "a\u{9b}", "\u{9f}b"]
+    {
         let breach = checker.check(&person(Some(text), 0, 0, 0, 0), &mut checked).unwrap_err();
         assert_eq!(breach.to_string(), control, "{text:?}");
     }
-    for text in ["\t\r\n", " ", "\u{7f}", "阿·买"] {
+    for text in ["\t\r\n", " ", "\u{a0}", "阿·买"] {
         checker.check(&person(Some(text), 0, 0, 0, 0), &mut checked).unwrap();
     }
     let mut trailing = body.clone();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Subcommand;
+use shuniu_archive::read_text_bounded;
 use shuniu_exchange::apply::{Context, DirectoryFile};
 
 use super::place::Place;
@@ -16,6 +17,10 @@ use crate::keys::Keys;
 use crate::operator::Operator;
 use crate::serve::Records;
 use crate::topics;
+
+/// A directory file: some ten thousands of grants.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+const SCHEMA_BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -63,10 +68,10 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
 
 async fn apply(file: &Path, config: &Config, dry_run: bool) -> Result<(), Failure> {
     let (data, time_zone) = (&config.hub.data_folder, config.hub.time_zone.as_str());
-    let text = std::fs::read_to_string(file)
+    let text = read_text_bounded(file, FILE_BYTES_MAX)
         .map_err(|error| format!("cannot read `{}`: {error}", file.display()))?;
     let folder = file.parent().unwrap_or(Path::new("."));
-    let wanted = DirectoryFile::parse(&text, |path| std::fs::read_to_string(folder.join(path)))?;
+    let wanted = DirectoryFile::parse(&text, |path| read_text_bounded(&folder.join(path), SCHEMA_BYTES_MAX))?;
     std::fs::create_dir_all(data).map_err(|error| format!("cannot make `{}`: {error}", data.display()))?;
     let operator = Operator::of(data)?;
     let store = directory::open(config).await?;

@@ -5,7 +5,7 @@ use shuniu_ledger::{Action, Outcome};
 
 use crate::figure::figure;
 
-/// Index, time, what, who, on what, how much, why.
+/// Index, time, what, who, on what, how much, why. Texts stay within the line, whoever wrote them.
 pub(in crate::command) fn of(found: &Found) -> String {
     let draft = &found.entry.draft;
     let mut parts = vec![
@@ -32,7 +32,7 @@ pub(in crate::command) fn of(found: &Found) -> String {
         let code = if draft.outcome == Outcome::Refused { &reason.code } else { "note" };
         part("", Some(format!("{code}=\"{}\"", reason.detail)));
     }
-    parts.join(" ")
+    shuniu_model::shown(&parts.join(" "))
 }
 
 fn who(found: &Found) -> String {
