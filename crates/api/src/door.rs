@@ -10,7 +10,7 @@ use axum::extract::DefaultBodyLimit;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
-use shuniu_exchange::{Caller, Exchange};
+use shuniu_exchange::{Caller, Exchange, Handshake, Handshakes};
 use shuniu_model::SystemId;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -31,7 +31,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// Bounds of the door.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Connections at once, of all clients.
+    /// Connections at once, of all clients. A quarter as many may be in their handshake beside them.
     pub connections_max: usize,
     /// Connections at once, of one system.
     pub connections_per_system_max: usize,
@@ -70,24 +70,19 @@ impl Door {
     /// Serves until cancelled.
     pub async fn serve(self, listener: TcpListener, tracker: TaskTracker, cancel: CancellationToken) {
         let options = self.options.borrow().clone();
-        let places = Arc::new(Semaphore::new(options.connections_max));
-        let held = Held::default();
+        let handshakes = Handshakes::beside(options.connections_max);
+        let held = Held::new(options.connections_max);
         let router = router(Arc::clone(&self.exchange), options.body_bytes_max);
         let door = Arc::new(self);
         while let Some((stream, source)) = accept(&listener, &cancel).await {
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                meter::connection("too-many");
-                tracing::warn!(%source, "an HTTP connection is refused: as many as allowed are open");
-                continue;
-            };
+            let came = (source, handshakes.begin(source.ip()));
             let (door, router, held, cancel) =
                 (Arc::clone(&door), router.clone(), held.clone(), cancel.clone());
             tracker.spawn(async move {
-                if let Err((outcome, reason)) = door.admit(stream, source, router, &held, &cancel).await {
+                if let Err((outcome, reason)) = door.admit(stream, came, router, &held, &cancel).await {
                     meter::connection(outcome);
                     tracing::info!(%source, "an HTTP connection is refused: {reason}");
                 }
-                drop(place);
             });
         }
     }
@@ -95,7 +90,7 @@ impl Door {
     async fn admit(
         &self,
         stream: TcpStream,
-        source: SocketAddr,
+        (source, under_way): (SocketAddr, Handshake),
         router: Router,
         held: &Held,
         cancel: &CancellationToken,
@@ -105,6 +100,10 @@ impl Door {
         let stream = tokio::select! {
             // Nobody is known yet: nothing is lost.
             () = cancel.cancelled() => return Ok(()),
+            () = under_way.crowded_out() => {
+                let reason = "its address has most of the handshakes under way, and another came";
+                return Err(("handshake-failed", reason.to_owned()));
+            }
             handshake = tokio::time::timeout(options.handshake_max, acceptor.accept(stream)) => handshake,
         };
         let stream = stream
@@ -113,6 +112,11 @@ impl Door {
         let chain = stream.get_ref().1.peer_certificates();
         let chain = chain.ok_or_else(|| ("handshake-failed", "it showed no certificate".to_owned()))?;
         let caller = Caller::of_chain(chain, source).map_err(|error| ("not-a-system", error.to_string()))?;
+        drop(under_way);
+        let _connection = held
+            .connections
+            .try_acquire()
+            .map_err(|_| ("too-many", "as many as allowed are open".to_owned()))?;
         let _place = held
             .take(&caller.system, options.connections_per_system_max)
             .ok_or_else(|| ("system-too-many", format!("system {} has as many as allowed", caller.system)))?;
@@ -139,9 +143,13 @@ fn without_resumption(tls: &ServerConfig) -> Arc<ServerConfig> {
     Arc::new(tls)
 }
 
-/// How many connections each system has.
-#[derive(Clone, Default)]
-struct Held(Arc<Mutex<HashMap<SystemId, usize>>>);
+/// What connections of known callers hold.
+#[derive(Clone)]
+struct Held {
+    connections: Arc<Semaphore>,
+    /// How many each system has.
+    systems: Arc<Mutex<HashMap<SystemId, usize>>>,
+}
 
 /// One connection of a system; given back when dropped.
 struct Place {
@@ -150,8 +158,12 @@ struct Place {
 }
 
 impl Held {
+    fn new(connections_max: usize) -> Self {
+        Self { connections: Arc::new(Semaphore::new(connections_max)), systems: Arc::default() }
+    }
+
     fn take(&self, system: &SystemId, max: usize) -> Option<Place> {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.systems.lock().unwrap_or_else(PoisonError::into_inner);
         if held.get(system).copied().unwrap_or_default() >= max {
             return None;
         }
@@ -162,7 +174,7 @@ impl Held {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut held = self.held.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.systems.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = held.get_mut(&self.system) {
             *count = count.saturating_sub(1);
             if *count == 0 {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shuniu_exchange::{Caller, Exchange, RegisteredSchema, Registry, RegistryRefused};
@@ -79,6 +81,23 @@ struct LookupBody {
     schema_type: Option<String>,
 }
 
+/// What the path names; a path that cannot be read is answered in Confluent's form too.
+struct Named<T>(T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T> {
+    type Rejection = RegistryError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, RegistryError> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(named)) => Ok(Self(named)),
+            Err(rejected) => {
+                let status = rejected.status();
+                Err(RegistryError::new(status, u32::from(status.as_u16()), rejected.body_text()))
+            }
+        }
+    }
+}
+
 type Answer = Result<Response, RegistryError>;
 
 /// The routes under `/registry`.
@@ -118,7 +137,7 @@ async fn subjects(State(exchange): State<Arc<Exchange>>, Extension(caller): Exte
 async fn schema_by_id(
     State(exchange): State<Arc<Exchange>>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
 ) -> Answer {
     let schema = by_id(&exchange, &caller, &id).await?;
     Ok(render(&json!({ "schema": schema.text })))
@@ -127,7 +146,7 @@ async fn schema_by_id(
 async fn versions_by_id(
     State(exchange): State<Arc<Exchange>>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
 ) -> Answer {
     let schema = by_id(&exchange, &caller, &id).await?;
     Ok(render(&json!([{ "subject": schema.subject, "version": schema.version }])))
@@ -144,7 +163,7 @@ async fn by_id(exchange: &Exchange, caller: &Caller, id: &str) -> Result<Registe
 async fn versions(
     State(exchange): State<Arc<Exchange>>,
     Extension(caller): Extension<Caller>,
-    Path(subject): Path<String>,
+    Named(subject): Named<String>,
 ) -> Answer {
     let versions = registry(&exchange, &caller).await?.versions(&subject);
     if versions.is_empty() {
@@ -156,7 +175,7 @@ async fn versions(
 async fn version(
     State(exchange): State<Arc<Exchange>>,
     Extension(caller): Extension<Caller>,
-    Path((subject, version)): Path<(String, String)>,
+    Named((subject, version)): Named<(String, String)>,
 ) -> Answer {
     let mut versions = registry(&exchange, &caller).await?.versions(&subject);
     if versions.is_empty() {
@@ -180,7 +199,7 @@ async fn version(
 async fn lookup(
     State(exchange): State<Arc<Exchange>>,
     Extension(caller): Extension<Caller>,
-    Path(subject): Path<String>,
+    Named(subject): Named<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer {
     let schema = found(&exchange, &caller, &subject, body).await?;
@@ -192,7 +211,7 @@ async fn lookup(
 async fn register(
     State(exchange): State<Arc<Exchange>>,
     Extension(caller): Extension<Caller>,
-    Path(subject): Path<String>,
+    Named(subject): Named<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer {
     match found(&exchange, &caller, &subject, body).await {

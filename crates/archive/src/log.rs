@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 
 use crate::meter;
 use crate::partition::PartitionError;
-use crate::refusals::{self, Noted};
+use crate::refusals::{self, Lost, Noted};
 use crate::writer::{self, Job};
 
 /// Callers that may wait for their entries at once; more wait to be let in.
@@ -87,7 +87,7 @@ pub enum AuditStart {
 pub struct AuditLog {
     jobs: mpsc::Sender<Job>,
     refusals: mpsc::Sender<Noted>,
-    lost: Arc<std::sync::atomic::AtomicU64>,
+    lost: Arc<Lost>,
     /// Why the log is down; `None` while it works.
     down: watch::Receiver<Option<String>>,
     append_max: Duration,
@@ -110,7 +110,7 @@ impl AuditLog {
         let (refusals, noted) = mpsc::channel(REFUSALS_WAITING_MAX);
         let (down_sender, down) = watch::channel(None);
         let append_max = options.append_max;
-        let lost = Arc::default();
+        let lost = Arc::<Lost>::default();
         let log = Self { jobs, refusals, lost: Arc::clone(&lost), down, append_max };
         let counting =
             refusals::Counting::open(&options, log.clone(), noted, lost, Arc::clone(&clock)).await?;
@@ -175,9 +175,13 @@ impl AuditLog {
     /// Notes a refusal, without waiting: the first is written at once, equal ones that follow within the merging time
     /// are one counted entry at its end. While the log is down they are kept in the spool.
     pub fn refuse(&self, draft: Draft) {
-        if self.refusals.try_send(Noted { draft }).is_err() {
-            // A flood: how many were not kept one by one is itself written.
-            self.lost.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if let Err(
+            mpsc::error::TrySendError::Full(Noted { draft })
+            | mpsc::error::TrySendError::Closed(Noted { draft }),
+        ) = self.refusals.try_send(Noted { draft })
+        {
+            // A flood: how many were not kept one by one, and whose, is itself written.
+            self.lost.add(&draft.actor, draft.count.unwrap_or(1));
         }
     }
 

@@ -1,12 +1,11 @@
 //! Refusals, counted: whoever is refused a thousand times a second must not fill the log.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use shuniu_ledger::{Actor, Draft, Refusal};
-use shuniu_model::{Clock, Timestamp};
+use shuniu_model::{Clock, SystemId, Timestamp};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -14,8 +13,18 @@ use tokio_util::sync::CancellationToken;
 use crate::log::{AuditLog, AuditOptions, AuditStart};
 use crate::spool::Spool;
 
-/// Different refusals that are counted at once; those beyond are counted together.
-const KINDS_MAX: usize = 1_024;
+/// Different refusals of one system and one code that are told apart at once; those beyond are counted together.
+const KINDS_PER_CODE_MAX: usize = 64;
+/// As above for names that the directory does not have: anybody can invent as many as they like.
+const INVENTED_MAX: usize = 8;
+/// The code of a name that the directory does not have.
+const INVENTED: &str = "unknown-resource";
+/// Different refusals that are told apart at once, of all systems.
+const KINDS_MAX: usize = 8_192;
+/// Windows at once, with those that count together what is not told apart.
+const WINDOWS_MAX: usize = 2 * KINDS_MAX;
+/// Systems whose refusals are counted apart when they come faster than they are counted.
+const LOST_MAX: usize = 1_024;
 const NOTED_AT_ONCE: usize = 1_024;
 /// How often the windows are looked at, and the spool tried.
 const TICK: Duration = Duration::from_millis(250);
@@ -29,10 +38,12 @@ pub(crate) struct Noted {
 pub(crate) struct Counting {
     log: AuditLog,
     noted: mpsc::Receiver<Noted>,
-    lost: Arc<AtomicU64>,
+    lost: Arc<Lost>,
     clock: Clock,
     merged: Duration,
     windows: HashMap<String, Window>,
+    /// How many windows of each family tell one kind of refusal apart.
+    told_apart: HashMap<Family, usize>,
     spool: Spool,
 }
 
@@ -42,6 +53,34 @@ struct Window {
     opened: Instant,
     since: Timestamp,
     more: u64,
+    /// `None` for a window that counts together what is not told apart.
+    family: Option<Family>,
+}
+
+/// The system and the code: no system's refusals, and no code's, hide those of another.
+type Family = (Option<SystemId>, String);
+
+/// Refusals that came faster than they were counted, by their systems.
+#[derive(Default)]
+pub(crate) struct Lost(Mutex<HashMap<Option<SystemId>, (Actor, u64)>>);
+
+impl Lost {
+    pub(crate) fn add(&self, actor: &Actor, count: u64) {
+        let mut lost = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = lost.len() < LOST_MAX || lost.contains_key(&actor.system);
+        let actor = if room { together(actor) } else { Actor::unknown() };
+        let (_, sum) = lost.entry(actor.system.clone()).or_insert((actor, 0));
+        *sum += count;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    fn take(&self) -> Vec<Draft> {
+        let lost = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        lost.into_values().map(|(actor, count)| many(actor, count)).collect()
+    }
 }
 
 impl Counting {
@@ -49,7 +88,7 @@ impl Counting {
         options: &AuditOptions,
         log: AuditLog,
         noted: mpsc::Receiver<Noted>,
-        lost: Arc<AtomicU64>,
+        lost: Arc<Lost>,
         clock: Clock,
     ) -> Result<Self, AuditStart> {
         let (path, bytes_max) = (options.spool.clone(), options.spool_bytes_max);
@@ -57,7 +96,8 @@ impl Counting {
         let spool = opened
             .unwrap_or_else(|_| Err(std::io::Error::other("the task that opens it was ended")))
             .map_err(|source| AuditStart::Spool { path: options.spool.clone(), source })?;
-        Ok(Self { log, noted, lost, clock, merged: options.refusals_merged, windows: HashMap::new(), spool })
+        let (windows, told_apart) = (HashMap::new(), HashMap::new());
+        Ok(Self { log, noted, lost, clock, merged: options.refusals_merged, windows, told_apart, spool })
     }
 
     pub(crate) async fn run(mut self, cancel: CancellationToken) {
@@ -65,8 +105,7 @@ impl Counting {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut noted = Vec::new();
         loop {
-            let idle =
-                self.windows.is_empty() && self.spool.is_empty() && self.lost.load(Ordering::Relaxed) == 0;
+            let idle = self.windows.is_empty() && self.spool.is_empty() && self.lost.is_empty();
             let ends = tokio::select! {
                 biased;
                 () = cancel.cancelled() => true,
@@ -93,40 +132,74 @@ impl Counting {
 
     /// Counts a refusal; the draft to be written when it is the first of its kind.
     fn count(&mut self, draft: Draft) -> Option<Draft> {
+        let count = draft.count.unwrap_or(1);
         let key = key_of(&draft);
         if let Some(window) = self.windows.get_mut(&key) {
-            window.more += 1;
+            window.more += count;
             return None;
         }
-        let full = self.windows.len() >= KINDS_MAX;
-        let (key, draft) = if full { (String::new(), many()) } else { (key, draft) };
+        let (key, draft, family) = self.kind(key, draft);
         if let Some(window) = self.windows.get_mut(&key) {
-            window.more += 1;
+            window.more += count;
             return None;
         }
-        let window = Window { draft: draft.clone(), opened: Instant::now(), since: (self.clock)(), more: 0 };
-        self.windows.insert(key, window);
+        if let Some(family) = &family {
+            *self.told_apart.entry(family.clone()).or_default() += 1;
+        }
+        let (opened, since) = (Instant::now(), (self.clock)());
+        self.windows.insert(key, Window { draft: draft.clone(), opened, since, more: 0, family });
         Some(draft)
+    }
+
+    /// What a refusal that no window counts yet is counted as: itself, or together with others of its family.
+    fn kind(&self, key: String, draft: Draft) -> (String, Draft, Option<Family>) {
+        let code = draft.reason.as_ref().map(|reason| reason.code.clone()).unwrap_or_default();
+        let family = (draft.actor.system.clone(), code);
+        let told_apart = self.told_apart.get(&family).copied().unwrap_or_default();
+        let max = if family.1 == INVENTED { INVENTED_MAX } else { KINDS_PER_CODE_MAX };
+        if told_apart < max && self.windows.len() < KINDS_MAX {
+            return (key, draft, Some(family));
+        }
+        let count = draft.count.unwrap_or(1);
+        let (system, code) = family;
+        let key = format!("{} {code}", system.as_ref().map_or("-", SystemId::as_str));
+        if self.windows.len() >= WINDOWS_MAX && !self.windows.contains_key(&key) {
+            return (String::new(), many(Actor::unknown(), count), None);
+        }
+        let example = draft.target.as_deref().unwrap_or_default();
+        let refusal = Refusal {
+            asked: format!("more different requests than are told apart, one of them: {example}"),
+            code,
+            detail: "more different refusals of this code than are told apart, counted together".to_owned(),
+            resource: None,
+            grant: None,
+        };
+        let mut draft = Draft::refused(together(&draft.actor), refusal);
+        draft.count = Some(count);
+        (key, draft, None)
     }
 
     /// The counted drafts of the windows that are over; of all, when the hub ends.
     fn over(&mut self, all: bool) -> Vec<Draft> {
         let merged = self.merged;
         let over = self.windows.extract_if(|_, window| all || window.opened.elapsed() >= merged);
-        let mut due: Vec<Draft> = over
-            .filter(|(_, window)| window.more > 0)
-            .map(|(_, window)| {
+        let mut due = Vec::new();
+        for (_, window) in over {
+            if let Some(family) = window.family
+                && let Some(kinds) = self.told_apart.get_mut(&family)
+            {
+                *kinds = kinds.saturating_sub(1);
+                if *kinds == 0 {
+                    self.told_apart.remove(&family);
+                }
+            }
+            if window.more > 0 {
                 let mut draft = window.draft.since(window.since);
                 draft.count = Some(window.more);
-                draft
-            })
-            .collect();
-        let lost = self.lost.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            let mut draft = many();
-            draft.count = Some(lost);
-            due.push(draft);
+                due.push(draft);
+            }
         }
+        due.extend(self.lost.take());
         due
     }
 
@@ -138,6 +211,7 @@ impl Counting {
         if due.is_empty() {
             return;
         }
+        due.iter().for_each(tell);
         if self.log.append_all(due.clone()).await.is_ok() {
             return;
         }
@@ -148,7 +222,7 @@ impl Counting {
             let count = draft.count.unwrap_or(1);
             // One short line at a time, and only while the log is down.
             if !self.spool.keep(&draft) {
-                self.lost.fetch_add(count, Ordering::Relaxed);
+                self.lost.add(&draft.actor, count);
             }
         }
     }
@@ -169,8 +243,26 @@ impl Counting {
     }
 }
 
+/// Writes to the hub's own log what is written to the audit log: a line for each refusal would let anybody fill it.
+fn tell(draft: &Draft) {
+    let system = draft.actor.system.as_ref().map_or("-", SystemId::as_str);
+    let source = draft.source.as_deref().unwrap_or("-");
+    let asked = draft.target.as_deref().unwrap_or("-");
+    let (code, detail) =
+        draft.reason.as_ref().map_or(("-", "-"), |reason| (reason.code.as_str(), reason.detail.as_str()));
+    let count = draft.count.unwrap_or(1);
+    tracing::info!(system, source, asked, code, count, "refused: {detail}");
+}
+
+/// Who refusals that are counted together are of: one system, which may have shown several certificates.
+fn together(actor: &Actor) -> Actor {
+    let mut actor = actor.clone();
+    actor.certificate = None;
+    actor
+}
+
 /// What stands for refusals that are too many to be told apart.
-fn many() -> Draft {
+fn many(actor: Actor, count: u64) -> Draft {
     let refusal = Refusal {
         asked: "more different requests than are told apart".to_owned(),
         code: "many-refusals".to_owned(),
@@ -178,7 +270,9 @@ fn many() -> Draft {
         resource: None,
         grant: None,
     };
-    Draft::refused(Actor::unknown(), refusal)
+    let mut draft = Draft::refused(actor, refusal);
+    draft.count = Some(count);
+    draft
 }
 
 /// Equal for refusals that differ in nothing but time and the port that they came from.

@@ -204,7 +204,7 @@ impl Hub {
     /// Counts that something under way was ended by a withdrawal: what it is called, and how long it took when it was the
     /// policy that changed. A term that is over has no change to count from.
     pub(crate) fn note_cut(&self, withdrawn: &Withdrawn) {
-        meter::refused(withdrawn.code);
+        meter::refused(withdrawn.code, 1);
         if !matches!(withdrawn.code, CERTIFICATE_EXPIRED | AUTHORITY_DISTRUSTED | POLICY_STALE)
             && withdrawn.code != shuniu_policy::Code::GrantExpired.as_str()
         {
@@ -224,15 +224,16 @@ impl Hub {
         Ok(key)
     }
 
-    /// Records that a caller was denied something.
-    pub(crate) fn refused(&self, caller: &Caller, asked: &str, denial: &Denial) {
-        self.refuse(caller, asked.to_owned(), denial.code().as_str(), denial.sentence().to_owned(), None);
+    /// Records that a caller was denied something, so many times.
+    pub(crate) fn refused(&self, caller: &Caller, asked: &str, denial: &Denial, count: u64) {
+        let detail = denial.sentence().to_owned();
+        self.refuse(caller, asked.to_owned(), denial.code().as_str(), detail, None, count);
     }
 
     /// Records that a batch was refused.
     pub(crate) fn refused_records(&self, caller: &Caller, resource: &ResourceName, refusal: &Refusal) {
         let asked = format!("produce {resource}");
-        self.refuse(caller, asked, refusal.code, refusal.message.clone(), Some(resource.clone()));
+        self.refuse(caller, asked, refusal.code, refusal.message.clone(), Some(resource.clone()), 1);
     }
 
     /// Records a refusal that a door made by itself.
@@ -244,7 +245,7 @@ impl Hub {
         detail: &str,
     ) {
         let asked = api.map_or_else(|| "unknown api".to_owned(), |api| format!("{api:?}").to_lowercase());
-        self.refuse(caller, asked, code, detail.to_owned(), None);
+        self.refuse(caller, asked, code, detail.to_owned(), None, 1);
     }
 
     fn refuse(
@@ -254,11 +255,14 @@ impl Hub {
         code: &'static str,
         detail: String,
         resource: Option<ResourceName>,
+        count: u64,
     ) {
-        tracing::info!(system = %caller.system, source = %caller.source, asked, code, "refused: {detail}");
-        meter::refused(code);
+        meter::refused(code, count);
         let refusal = RefusalEntry { asked, code: code.to_owned(), detail, resource, grant: None };
-        self.audit.refuse(Draft::refused(self.actor(caller), refusal).from_source(caller.source));
+        let mut draft = Draft::refused(self.actor(caller), refusal).from_source(caller.source);
+        draft.count = Some(count);
+        // The audit log counts, and says what it writes to the hub's log too: a line for each would let anybody fill it.
+        self.audit.refuse(draft);
     }
 
     /// A caller as the audit log names it.

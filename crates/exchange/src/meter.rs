@@ -8,9 +8,9 @@ use shuniu_model::ResourceName;
 /// The target of the spans that are traced, which the program knows: their fields are no more than labels are.
 pub(crate) const TRACED: &str = "shuniu::trace";
 
-/// Something was refused to a caller, or cut.
-pub(crate) fn refused(code: &'static str) {
-    metrics::counter!("shuniu_refusals_total", "code" => code).increment(1);
+/// Something was refused to a caller, or cut, so many times.
+pub(crate) fn refused(code: &'static str, count: u64) {
+    metrics::counter!("shuniu_refusals_total", "code" => code).increment(count);
 }
 
 /// Records of a resource that are durable and on the audit log.

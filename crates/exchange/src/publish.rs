@@ -22,6 +22,7 @@ use crate::check::{Accepted, Inspector, Refusal};
 use crate::hub::Hub;
 use crate::meter;
 use crate::record::published;
+use crate::refused::RefusedTopics;
 use crate::session::Closed;
 
 /// A refused batch names this many of its broken records at most.
@@ -84,6 +85,7 @@ pub(crate) async fn submit(
         }
     };
     let decide = tracing::info_span!(target: meter::TRACED, "decide");
+    let mut refused = RefusedTopics::new(hub, caller, "produce");
     let decided = |topic: TopicProduceData| {
         let named = TopicRef::of(&topic.name, topic.topic_id);
         match access.publish(&named) {
@@ -93,7 +95,7 @@ pub(crate) async fn submit(
                 Ok(Asked::granted(topic, resource, permit, inspector))
             }
             Err(denial) => {
-                hub.refused(caller, &format!("produce {named}"), &denial);
+                refused.note(&named, &denial);
                 // Whoever may not even see the topic is not told whether it exists; the log knows.
                 let text = match access.visible(&named) {
                     Some(_) => denial.to_string(),
@@ -105,6 +107,7 @@ pub(crate) async fn submit(
     };
     let asked =
         decide.in_scope(|| request.topic_data.into_iter().map(decided).collect::<Result<Vec<_>, _>>())?;
+    drop(refused);
     let key = hub.subject_key().map_err(|error| Closed::new(error.to_string()))?;
     let span = tracing::info_span!(target: meter::TRACED, "check");
     let asked = inspect_all(asked, key, hub.policy.now()).instrument(span).await?;

@@ -27,6 +27,7 @@ use crate::limits::Allowance;
 use crate::meter;
 use crate::project::{Fault, Part, Projected, ProjectedPartition, Reader};
 use crate::recorded::Withdrawn;
+use crate::refused::RefusedTopics;
 use crate::session::Closed;
 
 /// Projection of less than this stays on the task; more goes to a blocking thread, so that it holds up nobody else.
@@ -244,12 +245,13 @@ struct Scan {
 impl Scan {
     fn new(hub: &Arc<Hub>, caller: &Caller, access: &Access, request: &FetchRequest) -> Result<Self, Closed> {
         let mut scan = Self { granted: Vec::new(), refused: Vec::new() };
+        let mut refused = RefusedTopics::new(hub, caller, "fetch");
         for topic in &request.topics {
             let named = TopicRef::of(&topic.topic, topic.topic_id);
             let (resource, permit) = match access.read(&named) {
                 Ok(found) => found,
                 Err(denial) => {
-                    hub.refused(caller, &format!("fetch {named}"), &denial);
+                    refused.note(&named, &denial);
                     scan.refused.push(failed(topic, ResponseError::TopicAuthorizationFailed));
                     continue;
                 }
@@ -501,7 +503,7 @@ impl Scan {
     fn recheck(&mut self, hub: &Hub, caller: &Caller) {
         for granted in &mut self.granted {
             if let Err(denial) = hub.still(&granted.permit) {
-                hub.refused(caller, &format!("fetch {}", granted.resource.name), &denial);
+                hub.refused(caller, &format!("fetch {}", granted.resource.name), &denial, 1);
                 granted.withdrawn = true;
             }
         }

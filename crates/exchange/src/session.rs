@@ -19,6 +19,7 @@ use crate::members::{self, Patterns};
 use crate::publish::Submitted;
 use crate::read::Fetching;
 use crate::recorded::{Recorded, Withdrawn};
+use crate::refused::RefusedTopics;
 use crate::{metadata, offsets, publish, record};
 
 /// The session can give no answer: the door closes the connection, and the client goes on with another replica.
@@ -184,10 +185,11 @@ impl Session {
     }
 
     /// Puts on the log that topics were refused, and why.
-    fn note_refused(&self, access: &Access, asked: &str, topics: impl Iterator<Item = TopicRef>) {
+    fn note_refused(&self, access: &Access, asked: &'static str, topics: impl Iterator<Item = TopicRef>) {
+        let mut refused = RefusedTopics::new(&self.hub, &self.caller, asked);
         for topic in topics {
             if let Err(denial) = access.read(&topic) {
-                self.hub.refused(&self.caller, &format!("{asked} {topic}"), &denial);
+                refused.note(&topic, &denial);
             }
         }
     }

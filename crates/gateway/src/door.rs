@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use shuniu_exchange::{Budget, Caller, Exchange, NodeId, WholeBudget};
+use shuniu_exchange::{Budget, Caller, Exchange, Handshake, Handshakes, NodeId, WholeBudget};
 use shuniu_model::SystemId;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -39,7 +39,7 @@ pub struct Broker {
 pub struct Options {
     /// Where clients reach each virtual broker.
     pub brokers: BTreeMap<NodeId, Broker>,
-    /// Connections at once, of all clients.
+    /// Connections at once, of all clients. A quarter as many may be in their handshake beside them.
     pub connections_max: usize,
     /// Connections at once, of one system.
     pub connections_per_system_max: usize,
@@ -100,15 +100,15 @@ impl Door {
         cancel: CancellationToken,
     ) {
         let options = Arc::clone(&self.options.borrow());
-        let places = Arc::new(Semaphore::new(options.connections_max));
+        let handshakes = Handshakes::beside(options.connections_max);
         let held = Held::new(&options);
         let door = Arc::new(self);
         let watching =
             crate::brokers::watch(Arc::clone(&door.exchange), Arc::clone(&options), cancel.clone());
         tracker.spawn(watching);
         let accepting = listeners.into_iter().map(|(node, listener)| {
-            let (door, places, held) = (Arc::clone(&door), Arc::clone(&places), held.clone());
-            door.accept(node, listener, places, held, tracker.clone(), cancel.clone())
+            let (door, handshakes, held) = (Arc::clone(&door), handshakes.clone(), held.clone());
+            door.accept(node, listener, handshakes, held, tracker.clone(), cancel.clone())
         });
         futures_util::future::join_all(accepting).await;
     }
@@ -117,7 +117,7 @@ impl Door {
         self: Arc<Self>,
         node: NodeId,
         listener: TcpListener,
-        places: Arc<Semaphore>,
+        handshakes: Handshakes,
         held: Held,
         tracker: TaskTracker,
         cancel: CancellationToken,
@@ -135,16 +135,11 @@ impl Door {
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                meter::connection("too-many");
-                tracing::warn!(%source, "a connection is refused: as many as allowed are open");
-                continue;
-            };
+            let handshake = handshakes.begin(source.ip());
             let (door, held, cancel) = (Arc::clone(&self), held.clone(), cancel.clone());
             let of_connection = tracker.clone();
             tracker.spawn(async move {
-                door.admit(node, stream, source, &held, &of_connection, cancel).await;
-                drop(place);
+                door.admit(node, stream, (source, handshake), &held, &of_connection, cancel).await;
             });
         }
     }
@@ -153,7 +148,7 @@ impl Door {
         &self,
         node: NodeId,
         stream: TcpStream,
-        source: SocketAddr,
+        (source, under_way): (SocketAddr, Handshake),
         held: &Held,
         tracker: &TaskTracker,
         cancel: CancellationToken,
@@ -165,6 +160,9 @@ impl Door {
         let stream = tokio::select! {
             // Nobody is known yet: nothing is lost.
             () = cancel.cancelled() => return,
+            () = under_way.crowded_out() => {
+                Err("its address has most of the handshakes under way, and another came".to_owned())
+            }
             handshake = tokio::time::timeout(options.handshake_max, self.handshake(stream)) => {
                 handshake.unwrap_or_else(|_| Err("its TLS handshake took too long".to_owned()))
             }
@@ -184,6 +182,12 @@ impl Door {
                 tracing::info!(%source, "a connection is refused: {reason}");
                 return;
             }
+        };
+        drop(under_way);
+        let Ok(_connection) = held.connections.try_acquire() else {
+            meter::connection("too-many");
+            tracing::warn!(%source, system = %caller.system, "a connection is refused: as many as allowed are open");
+            return;
         };
         let Some(place) = held.take(&caller.system, options.connections_per_system_max) else {
             meter::connection("system-too-many");
@@ -245,6 +249,8 @@ fn caller(stream: &TlsStream<TcpStream>, source: SocketAddr) -> Result<Caller, S
 /// What each system holds.
 #[derive(Clone)]
 struct Held {
+    /// Places for connections whose caller is known.
+    connections: Arc<Semaphore>,
     systems: Arc<Mutex<HashMap<SystemId, (usize, Budget)>>>,
     frames: WholeBudget,
     frames_bytes_max: usize,
@@ -260,6 +266,7 @@ struct Place {
 impl Held {
     fn new(options: &Options) -> Self {
         Self {
+            connections: Arc::new(Semaphore::new(options.connections_max)),
             systems: Arc::default(),
             frames: Budget::of_all(options.frames_bytes_max),
             frames_bytes_max: options.frames_bytes_per_system_max,

@@ -85,6 +85,29 @@ async fn p10_bodies_headers_connections_and_handshakes_are_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn p10_silent_connections_of_one_address_keep_no_known_caller_out() {
+    let open = Open::with(|options| {
+        options.connections_max = 20;
+        options.connections_per_system_max = 20;
+    })
+    .await;
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        silent.push(socket.connect(open.at).await.unwrap());
+    }
+    for _ in 0..3 {
+        assert_eq!(open.get("hall", "/registry/subjects").await.status, 200);
+    }
+    // The oldest ones made room.
+    let ended = tokio::time::timeout(LONG, silent[0].read(&mut [0; 8])).await.unwrap();
+    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+    drop(silent);
+    open.world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn health_tells_nothing_but_health() {
     let open = Open::new().await;
     let health = async |path: &str| {

@@ -75,6 +75,9 @@ async fn versions_are_found_by_number_and_errors_are_confluents() {
             "{subject}"
         );
     }
+    for path in [of("%ff/versions"), of("%ff/versions/1"), "/registry/schemas/ids/%ff".to_owned()] {
+        assert_eq!(open.get("hall", &path).await.error(), (400, 400), "{path}");
+    }
     assert_eq!(open.get("hall", "/registry/schemas/types").await.json(), json!(["AVRO"]));
     assert_eq!(open.get("hall", "/registry/nothing").await.error(), (404, 404));
     assert_eq!(open.request("hall", "DELETE", &of("shop-value/versions/1"), "").await.error(), (405, 405));

@@ -3,9 +3,12 @@
 use std::time::{Duration, Instant};
 
 use shuniu_broker::memory::Failure;
-use shuniu_ledger::Outcome;
+use shuniu_ledger::{Actor, Outcome};
+use shuniu_model::SystemId;
 
-use crate::support::{APPEND_MAX, World, entries, leaves, note, open, options, refusal, text, until};
+use crate::support::{
+    APPEND_MAX, World, entries, leaves, note, open, options, refusal, refusal_of, text, until,
+};
 
 #[tokio::test]
 async fn p3_a_receipt_is_given_only_for_what_is_on_the_topic() {
@@ -156,6 +159,41 @@ async fn a_flood_of_different_refusals_is_bounded() {
     let held = entries(&store);
     assert!(held.len() < 6_000, "{}", held.len());
     assert_eq!(held.iter().map(|entry| entry.draft.count.unwrap()).sum::<u64>(), 20_000);
+}
+
+#[tokio::test]
+async fn p7_a_flood_of_invented_names_hides_no_probe_of_its_own_or_of_another_system() {
+    let world = World::new().await;
+    let system = |name: &str| Actor::system(None, SystemId::parse(name).unwrap(), "1");
+    for number in 0..20_000 {
+        let asked = format!("metadata invented-{number}");
+        world.log.refuse(refusal_of(system("flooder"), &asked, "unknown-resource", 1));
+        if number % 500 == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    for name in ["flooder", "other"] {
+        world.log.refuse(refusal_of(system(name), "metadata population", "no-grant", 1));
+        world.log.refuse(refusal_of(system(name), "metadata legal-person", "no-grant", 1));
+    }
+    let store = world.close().await;
+    let held = entries(&store);
+    let of = |name: &str, target: &str| {
+        let system = SystemId::parse(name).unwrap();
+        held.iter()
+            .filter(|entry| {
+                entry.draft.actor.system.as_ref() == Some(&system)
+                    && entry.draft.target.as_deref() == Some(target)
+            })
+            .count()
+    };
+    for name in ["flooder", "other"] {
+        assert_eq!((of(name, "metadata population"), of(name, "metadata legal-person")), (1, 1), "{name}");
+    }
+    assert!(held.iter().all(|entry| entry.draft.actor.system.is_some()), "no entry is nobody's");
+    assert!(held.len() < 500, "{}", held.len());
+    assert_eq!(held.iter().map(|entry| entry.draft.count.unwrap()).sum::<u64>(), 20_004);
 }
 
 #[tokio::test]

@@ -75,14 +75,18 @@ pub(crate) fn note(text: &str) -> Draft {
 }
 
 pub(crate) fn refusal(text: &str, port: u16) -> Draft {
+    refusal_of(Actor::unknown(), text, "no-grant", port)
+}
+
+pub(crate) fn refusal_of(actor: Actor, text: &str, code: &str, port: u16) -> Draft {
     let refusal = Refusal {
         asked: text.to_owned(),
-        code: "no-grant".to_owned(),
+        code: code.to_owned(),
         detail: String::new(),
         resource: None,
         grant: None,
     };
-    Draft::refused(Actor::unknown(), refusal).from_source(([10, 0, 0, 1], port).into())
+    Draft::refused(actor, refusal).from_source(([10, 0, 0, 1], port).into())
 }
 
 /// What stands in an entry made by [`note`].

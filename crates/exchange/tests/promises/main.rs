@@ -487,6 +487,25 @@ async fn p7_a_client_that_is_refused_when_it_looks_a_topic_up_is_on_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn p7_a_request_full_of_invented_names_hides_no_probe_of_a_resource() {
+    let world = World::start().await;
+    let wanted = |name: String| {
+        let wanted = shuniu_wire::messages::metadata_request::MetadataRequestTopic::default();
+        wanted.with_name(Some(TopicName(StrBytes::from_string(name))))
+    };
+    let mut topics: Vec<_> = (0..9_000).map(|number| wanted(format!("invented-{number}"))).collect();
+    topics.push(wanted("legal-person".to_owned()));
+    let request = MetadataRequest::default().with_topics(Some(topics));
+    world.session("hall-yuzhong").await.metadata(request).await.unwrap();
+    refusals(&world, &["metadata legal-person"]).await;
+    // A few of them are told apart; all are counted once the window is over.
+    let invented = |draft: &&shuniu_ledger::Draft| draft.reason.as_ref().unwrap().code == "unknown-resource";
+    let refused = world.drafts(Action::Refused);
+    assert!((1..=9).contains(&refused.iter().filter(invented).count()), "{}", refused.len());
+    assert!(refused.iter().all(|draft| draft.actor.system.is_some()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn p7_transactions_and_producer_ids_of_strangers_are_refused() {
     let world = World::start().await;
     let id = |system: &'static str, request: InitProducerIdRequest| {

@@ -22,12 +22,18 @@ impl Revocations {
 
     fn refused(&self, certificate: &CertificateDer<'_>) -> Option<CertificateError> {
         let Some(exchange) = self.0.get() else {
+            tracing::info!("a certificate is refused: the hub is still starting");
             return Some(CertificateError::ApplicationVerificationFailure);
         };
         // Where it comes from makes no difference to whether it is revoked.
         let source = SocketAddr::from(([0, 0, 0, 0], 0));
-        let Ok(caller) = Caller::of_chain(std::slice::from_ref(certificate), source) else {
-            return Some(CertificateError::ApplicationVerificationFailure);
+        let caller = match Caller::of_chain(std::slice::from_ref(certificate), source) {
+            Ok(caller) => caller,
+            Err(error) => {
+                // The door's own line says no more than that this verification failed.
+                tracing::info!("a certificate of the authority is refused: its name breaks a rule: {error}");
+                return Some(CertificateError::ApplicationVerificationFailure);
+            }
         };
         exchange.certificate_refused(&caller.certificate).then_some(CertificateError::Revoked)
     }
