@@ -64,6 +64,10 @@ pub(crate) struct CommittedRow {
 impl Database {
     pub(crate) async fn open(folder: &Path) -> Result<Self, EngineError> {
         let path = folder.join("engine.db");
+        // Before a new one is made in its place.
+        if std::fs::metadata(&path).map_or(true, |file| file.len() == 0) {
+            nothing_left_behind(folder, &path)?;
+        }
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .create_if_missing(true)
@@ -84,6 +88,10 @@ impl Database {
         if format.as_deref() != Some("1") {
             let what = format!("format {}, and this engine knows 1", format.unwrap_or_default());
             return Err(EngineError::Unintelligible { path: database.path, what });
+        }
+        let topic = sqlx::query("SELECT name FROM topic LIMIT 1").fetch_optional(&database.pool).await;
+        if topic.map_err(failed("read topics", &database.path))?.is_none() {
+            nothing_left_behind(folder, &database.path)?;
         }
         Ok(database)
     }
@@ -286,6 +294,37 @@ async fn insert_settings(
             .await?;
     }
     Ok(())
+}
+
+/// Without topics there are no logs, but for empty ones that a crash left while their topic was made.
+fn nothing_left_behind(folder: &Path, path: &Path) -> Result<(), EngineError> {
+    match log_with_records(&folder.join("topics"))? {
+        None => Ok(()),
+        Some(log) => Err(EngineError::TablesLost { path: path.to_owned(), log }),
+    }
+}
+
+fn log_with_records(topics: &Path) -> Result<Option<PathBuf>, EngineError> {
+    let failed = |error| EngineError::disk("look through", topics)(error);
+    let entries = match std::fs::read_dir(topics) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        entries => entries.map_err(failed)?,
+    };
+    for partition in entries {
+        let partition = partition.map_err(failed)?.path();
+        if !partition.is_dir() {
+            continue;
+        }
+        for file in std::fs::read_dir(&partition).map_err(failed)? {
+            let file = file.map_err(failed)?;
+            let log = file.path();
+            let is_log = log.extension().is_some_and(|it| it == "log");
+            if is_log && file.metadata().map_err(failed)?.len() > 0 {
+                return Ok(Some(log));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Only i32s are written to these columns.

@@ -59,6 +59,18 @@ pub enum EngineError {
         /// What it holds.
         what: String,
     },
+    /// `engine.db` is missing or knows no topic, and logs of records are there. Nothing was changed.
+    #[error(
+        "`{path}` is missing or empty, while `{log}` holds records: the records may well be whole, but what tells of their \
+         topics is not there. Put `engine.db` back, with the rest of the data folder's last backup; no loss needs to be \
+         accepted"
+    )]
+    TablesLost {
+        /// The database file.
+        path: PathBuf,
+        /// A log with records.
+        log: PathBuf,
+    },
     /// The runtime is shutting down.
     #[error("the engine was stopped while it opened")]
     Stopped,

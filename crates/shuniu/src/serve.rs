@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shuniu_archive::{
-    AuditLog, AuditOptions, AuditStart, AuditUnavailable, Sequenced, Sequencer, SequencerError,
+    AUDIT_TOPIC, AuditLog, AuditOptions, AuditStart, AuditUnavailable, Sequenced, Sequencer, SequencerError,
     SequencerOptions, TileError, Tiles, Trimmer,
 };
 use shuniu_broker::{NodeId, Upstream};
@@ -80,6 +80,12 @@ pub enum ServeError {
         .0.topic, .0.partition, .0.first, .0.last
     )]
     Damaged(#[source] Box<Damage>),
+    /// The audit log's topic is damaged: evidence is not given up.
+    #[error(
+        "the audit log's entries are damaged. They are evidence, and their loss cannot be accepted: put the data folder's \
+         last backup back, and keep the damaged folder for whoever examines it"
+    )]
+    Evidence(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The record store does not have what the audit log knows of. No door opened, or they are closed again.
     #[error(
         "records are lost. Put the record store's last backup back; or, if there is none and the hub keeps its records \
@@ -155,6 +161,7 @@ pub enum ServeError {
 impl ServeError {
     pub(crate) fn engine(error: EngineError) -> Self {
         match error {
+            EngineError::Damaged(damage) if damage.topic == AUDIT_TOPIC => Self::Evidence(damage),
             EngineError::Damaged(damage) => Self::Damaged(damage),
             error => Self::Engine(error),
         }
@@ -162,6 +169,9 @@ impl ServeError {
 
     fn records(error: RecoverError) -> Self {
         match &error {
+            RecoverError::Lost { resource, .. } if resource.as_str() == AUDIT_TOPIC => {
+                Self::Evidence(Box::new(error))
+            }
             RecoverError::Lost { resource, partition, end, last } => {
                 let (resource, partition, first, last) = (resource.clone(), *partition, *end, *last);
                 Self::Lost { resource, partition, first, last, source: Box::new(error) }

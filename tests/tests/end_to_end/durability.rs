@@ -141,6 +141,21 @@ fn batch_starts(log: &[u8]) -> Vec<usize> {
 
 /// Starts the hub, which must end by itself before it serves; the command that it names for accepting the loss.
 fn refused(hub: &Hub, partition: i32) -> Vec<String> {
+    let log = refuses(hub);
+    let command = log.split_once("shuniu records accept-loss").map(|(_, command)| command);
+    assert!(command.is_some(), "{log}");
+    let words: Vec<String> = "records accept-loss"
+        .split(' ')
+        .chain(command.unwrap_or_default().split_whitespace())
+        .take(8)
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(words[2..4], ["population".to_owned(), partition.to_string()], "{log}");
+    words
+}
+
+/// Starts the hub, which must end by itself before it serves; what it says.
+fn refuses(hub: &Hub) -> String {
     let seen = hub.log().lines().count();
     let mut process = hub.spawn();
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -157,16 +172,40 @@ fn refused(hub: &Hub, partition: i32) -> Vec<String> {
     assert!(!status.success());
     let log = hub.log().lines().skip(seen).collect::<Vec<_>>().join("\n");
     assert!(!log.contains("the hub is open"), "{log}");
-    let command = log.split_once("shuniu records accept-loss").map(|(_, command)| command);
-    assert!(command.is_some(), "{log}");
-    let words: Vec<String> = "records accept-loss"
-        .split(' ')
-        .chain(command.unwrap_or_default().split_whitespace())
-        .take(8)
-        .map(str::to_owned)
-        .collect();
-    assert_eq!(words[2..4], ["population".to_owned(), partition.to_string()], "{log}");
-    words
+    log
+}
+
+#[test]
+fn p4_what_the_start_finds_lost_or_older_is_named_and_no_loss_is_offered() {
+    let mut hub = Hub::start();
+    let schema = hub.schema_id("population-register", "population");
+    (0..5).for_each(|n| {
+        let key = citizen(n);
+        publish(&crate::producer(&hub), &key, Some(&person(schema, &key, "张三", "500103")), b"");
+    });
+    hub.stop();
+    let path = |name: &str| hub.folder().join(name);
+
+    // The tables of whole records.
+    let (tables, aside) = (path("records/engine.db"), path("aside"));
+    std::fs::rename(&tables, &aside).unwrap();
+    let log = refuses(&hub);
+    assert!(log.contains("engine.db` is missing or empty") && !log.contains("accept-loss"), "{log}");
+    std::fs::rename(&aside, &tables).unwrap();
+
+    // The audit log's own topic.
+    let evidence = path("records/topics/shuniu.audit-0/00000000000000000000-0.log");
+    let whole = std::fs::read(&evidence).unwrap();
+    let mut changed = whole.clone();
+    changed[70] ^= 1;
+    std::fs::write(&evidence, &changed).unwrap();
+    let log = refuses(&hub);
+    assert!(log.contains("They are evidence") && !log.contains("accept-loss"), "{log}");
+    std::fs::write(&evidence, &whole).unwrap();
+
+    hub.restart();
+    assert_eq!(consume(&hub, "hall-yuzhong", "population", "check").len(), 5);
+    hub.verify();
 }
 
 /// The offset after the last one of a partition of the population's topic.

@@ -253,3 +253,32 @@ async fn a_loss_that_the_log_does_not_show_is_accepted_from_its_end_on() {
     let other = Loss::check(&EngineConfig::new(folder.path().to_owned()), "t", 1, 0, 9).await;
     assert!(matches!(other, Err(EngineError::Loss { .. })));
 }
+
+#[tokio::test]
+async fn p4_logs_without_their_tables_refuse_to_open_and_no_loss_is_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = logs(&closed_log(folder.path(), 3, "1048576").await).remove(0);
+    let (tables, aside) = (folder.path().join("engine.db"), folder.path().join("aside"));
+    let records = fs::read(&log).unwrap();
+    fs::rename(&tables, &aside).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    Hub::open(other.path()).await.engine.close().await;
+    let without_topics = fs::read(other.path().join("engine.db")).unwrap();
+    for tables_now in [None, Some(&[][..]), Some(&without_topics)] {
+        if let Some(content) = tables_now {
+            fs::write(&tables, content).unwrap();
+        }
+        let config = EngineConfig::new(folder.path().to_owned());
+        let error = Hub::open_with(config, TestClock::new()).await.err().expect("the engine does not open");
+        assert!(matches!(error, EngineError::TablesLost { .. }), "{error}");
+        assert!(error.to_string().contains("engine.db"), "{error}");
+        let error = accept(folder.path(), 0, 5).await.unwrap_err();
+        assert!(matches!(error, EngineError::TablesLost { .. }), "{error}");
+        assert_eq!(tables.exists(), tables_now.is_some(), "nothing is made");
+    }
+    assert_eq!(fs::read(&log).unwrap(), records);
+    fs::rename(&aside, &tables).unwrap();
+    let hub = Hub::open(folder.path()).await;
+    assert_eq!(hub.produce("t", 0, batch(1, 0, 3)).await.base_offset, 6);
+    hub.engine.close().await;
+}
