@@ -116,6 +116,12 @@ impl PolicyWatch {
         Arc::clone(&self.snapshot.borrow())
     }
 
+    /// The snapshots that come into force.
+    #[must_use]
+    pub fn followed(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshot.clone()
+    }
+
     /// Whether the snapshot is young enough to deliver by.
     #[must_use]
     pub fn is_fresh(&self) -> bool {

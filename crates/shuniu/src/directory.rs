@@ -6,6 +6,7 @@ use shuniu_store::{Database, Store, StoreError};
 
 use crate::config::{Config, DirectoryStore};
 use crate::secret_file::{self, SecretFileError};
+use crate::seen_policy::{self, SeenError};
 
 /// The directory cannot be opened. No message shows the connection string.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,24 @@ pub enum DirectoryError {
         /// The file.
         url_file: PathBuf,
     },
+    /// The directory is older than one that was in use with this data folder: lost, emptied or put back.
+    #[error(
+        "the directory is at policy version {found}, and this data folder has seen version {newest} (`{file}`): certificates \
+         and grants that were revoked since would be good again. Put the newest directory back: a backup's, of which \
+         `shuniu restore` says which revocations came after it (docs/BACKUP.md). Or, if this older directory is meant: \
+         delete `{file}`, and revoke again everything that was revoked since, before the hub starts"
+    )]
+    Older {
+        /// Its policy version.
+        found: u64,
+        /// The newest that was seen.
+        newest: u64,
+        /// Where that is kept.
+        file: PathBuf,
+    },
+    /// Whether the directory is the newest cannot be told.
+    #[error("cannot tell whether the directory is the newest")]
+    Seen(#[from] SeenError),
     /// The database refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -45,12 +64,46 @@ pub fn database(config: &Config) -> Result<Database, DirectoryError> {
     }
 }
 
-/// Opens the directory that the configuration names.
+/// Opens the directory that the configuration names, unless it is older than one that the data folder has seen.
 ///
 /// # Errors
 /// See [`DirectoryError`].
 pub async fn open(config: &Config) -> Result<Store, DirectoryError> {
-    Ok(Store::open(database(config)?).await?)
+    let database = database(config)?;
+    let data_folder = &config.hub.data_folder;
+    let newest = seen_policy::newest(data_folder)?;
+    let older = |found| DirectoryError::Older { found, newest, file: seen_policy::file(data_folder) };
+    if newest > 0 && config.directory.store == DirectoryStore::Sqlite {
+        // Before an empty one is made in the place of one that is gone.
+        let file = std::fs::metadata(data_folder.join("directory.db"));
+        if file.map_or(true, |file| file.len() == 0) {
+            return Err(older(0));
+        }
+    }
+    let store = Store::open(database).await?;
+    let version = store.policy_version().await.map_err(DirectoryError::from);
+    let fits = version.and_then(|version| {
+        if version < newest {
+            return Err(older(version));
+        }
+        Ok(seen_policy::keep(data_folder, version)?)
+    });
+    match fits {
+        Ok(()) => Ok(store),
+        Err(error) => {
+            store.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// Keeps the version that a command has written. The hub does so by itself, but it need not run.
+///
+/// # Errors
+/// See [`DirectoryError`].
+pub(crate) async fn written(config: &Config, store: &Store) -> Result<(), DirectoryError> {
+    let version = store.policy_version().await?;
+    Ok(seen_policy::keep(&config.hub.data_folder, version)?)
 }
 
 #[cfg(test)]
@@ -72,6 +125,40 @@ mod tests {
         secret_file::create_once(&url_file, b"postgres://hub:geheim@localhost/d").unwrap();
         let error = open(&config).await.unwrap_err();
         assert!(error.to_string().contains("give `--config`"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn p6_an_older_directory_than_was_seen_is_refused_until_a_person_says_that_it_is_meant() {
+        let (folder, config) = config();
+        let path = |name: &str| folder.path().join(name);
+        let older = |error: DirectoryError| match error {
+            DirectoryError::Older { found, newest, .. } => {
+                assert!(error.to_string().contains("policy-version"), "{error}");
+                (found, newest)
+            }
+            error => panic!("{error}"),
+        };
+        open(&config).await.unwrap().close().await;
+        std::fs::copy(path("directory.db"), path("old")).unwrap();
+        let store = open(&config).await.unwrap();
+        let first = store.policy_version().await.unwrap();
+        let newest = store.write(&[], &[]).await.unwrap();
+        written(&config, &store).await.unwrap();
+        store.close().await;
+        open(&config).await.unwrap().close().await;
+
+        std::fs::rename(path("directory.db"), path("new")).unwrap();
+        assert_eq!(older(open(&config).await.unwrap_err()), (0, newest));
+        assert!(!path("directory.db").exists(), "no empty one is made");
+        std::fs::write(path("directory.db"), "").unwrap();
+        assert_eq!(older(open(&config).await.unwrap_err()), (0, newest));
+        std::fs::copy(path("old"), path("directory.db")).unwrap();
+        assert_eq!(older(open(&config).await.unwrap_err()), (first, newest));
+        std::fs::copy(path("new"), path("directory.db")).unwrap();
+        open(&config).await.unwrap().close().await;
+        std::fs::copy(path("old"), path("directory.db")).unwrap();
+        std::fs::remove_file(path("policy-version")).unwrap();
+        open(&config).await.unwrap().close().await;
     }
 
     #[test]

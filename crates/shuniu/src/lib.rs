@@ -15,6 +15,7 @@ pub mod keys;
 pub mod log_line;
 pub mod operator;
 mod secret_file;
+mod seen_policy;
 pub mod serve;
 mod service;
 pub mod synth;
@@ -23,3 +24,4 @@ pub mod tiles;
 mod topics;
 
 pub use secret_file::SecretFileError;
+pub use seen_policy::SeenError;

@@ -34,6 +34,7 @@ use crate::directory::{self, DirectoryError};
 use crate::keys::Keys;
 use crate::log_line::Level;
 use crate::secret_file::SecretFileError;
+use crate::seen_policy;
 use crate::service;
 use crate::telemetry::Metrics;
 use crate::tiles::{self, TilesError};
@@ -397,10 +398,14 @@ impl Doors {
         let (behind, behind_cancel) = (TaskTracker::new(), CancellationToken::new());
         let policy = PolicyWatch::start(base.store.clone(), clock, &behind, behind_cancel.clone());
         let live = Live::of(config, papers);
+        let policy = policy.await.map_err(ServeError::Policy)?;
+        let kept =
+            seen_policy::follow(config.hub.data_folder.clone(), policy.followed(), behind_cancel.clone());
+        behind.spawn(kept);
         let parts = Parts {
             upstream: Arc::clone(&base.records.upstream),
             store: base.store.clone(),
-            policy: policy.await.map_err(ServeError::Policy)?,
+            policy,
             trusted: live.trust.subscribe(),
             audit: base.audit.clone(),
             keys: Arc::new(keys),

@@ -176,7 +176,7 @@ fn refuses(hub: &Hub) -> String {
 }
 
 #[test]
-fn p4_what_the_start_finds_lost_or_older_is_named_and_no_loss_is_offered() {
+fn p7_what_the_start_finds_lost_or_older_is_named_and_no_loss_is_offered() {
     let mut hub = Hub::start();
     let schema = hub.schema_id("population-register", "population");
     (0..5).for_each(|n| {
@@ -202,6 +202,31 @@ fn p4_what_the_start_finds_lost_or_older_is_named_and_no_loss_is_offered() {
     let log = refuses(&hub);
     assert!(log.contains("They are evidence") && !log.contains("accept-loss"), "{log}");
     std::fs::write(&evidence, &whole).unwrap();
+
+    // The directory: lost, and as it was before the revocation that a hub without its directory would not know of.
+    let (directory, old, newest) = (path("directory.db"), path("old"), path("newest"));
+    std::fs::copy(&directory, &old).unwrap();
+    hub.run(&["ca", "revoke", "abcd", "--reason", "a lost key"]);
+    std::fs::rename(&directory, &newest).unwrap();
+    for put_back in [None, Some(&old)] {
+        if let Some(old) = put_back {
+            std::fs::copy(old, &directory).unwrap();
+        }
+        let log = refuses(&hub);
+        assert!(log.contains("policy version") && log.contains("policy-version"), "{log}");
+        let file = path("directory.toml");
+        let apply = hub.command(&["directory", "apply", file.to_str().unwrap()]);
+        assert!(String::from_utf8_lossy(&apply.stderr).contains("has seen version"), "{apply:?}");
+    }
+    std::fs::rename(&newest, &directory).unwrap();
+
+    // A key: this year's, of which another would be made.
+    let keys: Vec<_> = std::fs::read_dir(path("keys")).unwrap().map(|it| it.unwrap().path()).collect();
+    let subjects = keys.into_iter().find(|it| it.to_string_lossy().contains("subjects-")).unwrap();
+    std::fs::rename(&subjects, &aside).unwrap();
+    let log = refuses(&hub);
+    assert!(log.contains("is missing, and") && log.contains("from a backup"), "{log}");
+    std::fs::rename(&aside, &subjects).unwrap();
 
     hub.restart();
     assert_eq!(consume(&hub, "hall-yuzhong", "population", "check").len(), 5);

@@ -71,8 +71,10 @@ pub async fn revoke(config: &Config, certificate: &str, reason: &str) -> Result<
         Ok(false)
     };
     let written = written.await;
+    let kept = directory::written(config, &store).await;
     store.close().await;
     let earlier = written.map_err(failed)?;
+    kept.map_err(RevokeError::Directory)?;
     Ok(Revoked { serial, earlier })
 }
 

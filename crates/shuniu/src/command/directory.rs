@@ -89,6 +89,7 @@ async fn apply(file: &Path, config: &Config, dry_run: bool) -> Result<(), Failur
         say(format_args!("{count}; nothing was changed (--dry-run)"));
     } else {
         let version = changes.apply(&store, operator.login()).await?;
+        directory::written(config, &store).await?;
         say(format_args!("{count} applied; the policy is at version {version}"));
     }
     store.close().await;
@@ -117,6 +118,7 @@ async fn check(config: &Config, repair: bool) -> Result<(), Failure> {
             left -= usize::from(topic.is_mended_whole());
         }
     }
+    directory::written(config, &store).await?;
     store.close().await;
     records.close(Duration::from_secs(config.hub.shutdown_seconds)).await;
     if left > 0 {

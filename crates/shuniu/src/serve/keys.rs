@@ -30,7 +30,7 @@ pub enum SharedKeysError {
     Store(#[source] StoreError),
     /// Another key of that name is in use.
     #[error(
-        "`keys/{name}` is another key than the hubs of this directory use: put the file of one of them in its place"
+        "`keys/{name}` is another key than the hubs of this directory use: put the file of one of them, or of a backup, in its place"
     )]
     Other {
         /// The file.
@@ -38,7 +38,7 @@ pub enum SharedKeysError {
     },
     /// A key that is needed is not here, and another hub has it.
     #[error(
-        "`keys/{name}` is missing, and the hubs of this directory use one: copy the file from one of them"
+        "`keys/{name}` is missing, and the hubs of this directory use one: copy the file from one of them, or from a backup"
     )]
     Missing {
         /// The file.
