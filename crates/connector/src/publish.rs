@@ -43,7 +43,7 @@ pub(crate) struct Refused {
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// A Kafka request.
-    #[error("cannot {attempted} at the hub")]
+    #[error("cannot {attempted} at the hub (`shuniu doctor` looks from here and names the trouble)")]
     Kafka {
         /// What was under way.
         attempted: &'static str,

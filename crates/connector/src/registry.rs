@@ -74,7 +74,7 @@ pub enum RegistryError {
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
     /// The registry refuses.
-    #[error("the registry answers {status}: {message}")]
+    #[error("the registry answers {status}: {message}{}", hint(*status))]
     Refused {
         /// The HTTP status.
         status: u16,
@@ -166,7 +166,8 @@ impl Registry {
                 &answer,
                 Err(RegistryError::Connect { .. }
                     | RegistryError::NoAnswer { .. }
-                    | RegistryError::Refused { status: 503, .. })
+                    // A hub follows a change of the directory within a second.
+                    | RegistryError::Refused { status: 404 | 503, .. })
             );
             if !may_pass || tries == TRIES {
                 return answer;
@@ -214,6 +215,15 @@ impl Registry {
             return Err(RegistryError::Refused { status: status.as_u16(), message });
         }
         answer.map_err(|source| RegistryError::Answer { source })
+    }
+}
+
+/// What a status means for a connector.
+fn hint(status: u16) -> &'static str {
+    if status == 404 {
+        " (the directory has no such resource or version, or this system no grant on it)"
+    } else {
+        ""
     }
 }
 

@@ -45,7 +45,7 @@ const SILENCE_SECONDS: u64 = 60;
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     /// A Kafka request.
-    #[error("cannot {attempted} at the hub")]
+    #[error("cannot {attempted} at the hub (`shuniu doctor` looks from here and names the trouble)")]
     Kafka {
         /// What was under way.
         attempted: &'static str,

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// Another process holds the folder.
-    #[error("`{folder}` is in use by another process (pid {holder}); two hubs cannot share one folder")]
+    #[error(
+        "`{folder}` is in use by process {holder}, as a rule a hub: stop that first, for no two processes can share one folder"
+    )]
     Locked {
         /// The folder.
         folder: PathBuf,

@@ -40,7 +40,9 @@ pub enum NoteError {
         rule: &'static str,
     },
     /// The key's name and id stand on none of its lines.
-    #[error("`{name}` has not signed the note")]
+    #[error(
+        "the key is not the one that signed: it is of another log, or replaced since (`{name}` is not among the signatures)"
+    )]
     Unsigned {
         /// Whose signature is missed.
         name: String,

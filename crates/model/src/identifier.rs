@@ -23,7 +23,7 @@ pub use uscc::Uscc;
 
 /// An identifier that breaks its standard. It names the rule, never the value: values are personal data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a {kind}: {rule}")]
+#[error("not a valid {kind}, for which this must hold: {rule}")]
 pub struct InvalidIdentifier {
     /// What it was meant to be.
     pub kind: &'static str,

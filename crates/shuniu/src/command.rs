@@ -120,6 +120,12 @@ fn say(line: impl std::fmt::Display) {
     }
 }
 
+/// Writes a line that is not a part of the answer.
+#[expect(clippy::print_stderr, reason = "remarks go to standard error, so that answers can be piped")]
+fn note(line: impl std::fmt::Display) {
+    eprintln!("{}", lines_of(&line.to_string()));
+}
+
 #[expect(clippy::print_stderr, reason = "why a command failed goes to standard error")]
 fn complain(failure: &dyn std::error::Error) {
     eprintln!("error: {}", lines_of(&failure.to_string()));
@@ -137,6 +143,11 @@ mod tests {
     /// The words of a command line without quotes; systemd and container files write them differently.
     fn words(line: &str) -> Vec<&str> {
         line.split(|c: char| c.is_whitespace() || "[]\",".contains(c)).filter(|it| !it.is_empty()).collect()
+    }
+
+    #[test]
+    fn what_is_said_moves_no_terminal() {
+        assert_eq!(lines_of("a \u{1b}[2J\nb\u{202e}\r"), "a \\u{1b}[2J\nb\\u{202e}\\r");
     }
 
     #[test]

@@ -146,7 +146,9 @@ pub enum ServeError {
     #[error("the opening of the audit log's tiles was ended")]
     Ended,
     /// Somebody else listens there, as a rule.
-    #[error("cannot listen on {address}")]
+    #[error(
+        "cannot listen on {address}; if the address is in use, another hub or the demonstration may be running"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,

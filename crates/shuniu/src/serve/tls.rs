@@ -22,7 +22,9 @@ use crate::secret_file::{self, SecretFileError};
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A certificate file cannot be read.
-    #[error("cannot read certificate `{path}`")]
+    #[error(
+        "cannot read certificate `{path}` (`shuniu ca init` makes an authority, `shuniu ca issue-hub` the hub's certificate)"
+    )]
     Certificate {
         /// The file.
         path: PathBuf,

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::super::place::Place;
-use super::super::{Failure, block_on, say};
+use super::super::{Failure, block_on, note, say};
 use super::conditions::Conditions;
 use super::line;
 use crate::audit;
@@ -26,12 +26,17 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
     let recorded = block_on(audit::record_reading(&config, "search", &command.conditions.in_words()))??;
     let log = recorded.open(&config)?;
     let search = command.conditions.search(&Keys::open(&config.hub.data_folder)?, &config.hub.time_zone)?;
+    let mut is_empty = true;
     for (shown, found) in log.search(&search).enumerate() {
+        is_empty = false;
         if shown == command.limit {
             say(format_args!("only the first {shown} are shown; --limit shows more"));
             break;
         }
         say(line::of(&found?));
+    }
+    if is_empty {
+        note("no entry of the log is like that");
     }
     Ok(())
 }

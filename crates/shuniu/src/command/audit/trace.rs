@@ -26,16 +26,18 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
     let digests = conditions::digests(&Keys::open(&config.hub.data_folder)?, &command.subject)?;
     let trace = log.trace(&digests)?;
     say(format_args!(
-        "{} the subject, at {} on topics:",
+        "{} the subject, at {} on topics{}",
         counted(trace.named.len() as u64, "entry names", "entries name"),
-        counted(trace.places.len() as u64, "place", "places")
+        counted(trace.places.len() as u64, "place", "places"),
+        if trace.named.is_empty() { "" } else { ":" }
     ));
     for found in &trace.named {
         say(format_args!("  {}", line::of(found)));
     }
     say(format_args!(
-        "{} carried its records:",
-        counted(trace.deliveries.len() as u64, "delivery", "deliveries")
+        "{} carried its records{}",
+        counted(trace.deliveries.len() as u64, "delivery", "deliveries"),
+        if trace.deliveries.is_empty() { "" } else { ":" }
     ));
     for delivery in &trace.deliveries {
         let acknowledged = if delivery.is_acknowledged() { "acknowledged" } else { "not acknowledged" };
