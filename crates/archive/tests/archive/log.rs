@@ -208,7 +208,8 @@ async fn p7_refusals_while_the_log_is_down_are_spooled_and_written_when_it_is_up
     assert!(std::fs::metadata(&spool).unwrap().len() <= 4_000);
     world.store.fail(Failure::None);
     let count = || entries(&world.store).iter().map(|entry| entry.draft.count.unwrap()).sum::<u64>();
-    until("all are written", || count() == 100).await;
+    // What the writer had taken when the log went down may stand there twice, never not at all.
+    until("all are written", || count() >= 100).await;
     until("the spool is empty", || std::fs::metadata(&spool).unwrap().len() == 0).await;
 }
 
