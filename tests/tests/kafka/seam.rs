@@ -34,8 +34,11 @@ fn text(value: &str) -> StrBytes {
 }
 
 fn spec(name: &str, replication: u16) -> TopicSpec {
-    let settings =
-        BTreeMap::from([("min.insync.replicas", replication.saturating_sub(1).max(1).to_string())]);
+    let settings = BTreeMap::from([
+        ("min.insync.replicas", replication.saturating_sub(1).max(1).to_string()),
+        // The records are of 1970: brokers look for what is over its time from half a minute after their start on.
+        ("retention.ms", "-1".to_owned()),
+    ]);
     TopicSpec { name: name.to_owned(), partitions: 1, replication, settings }
 }
 
