@@ -9,15 +9,15 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
 use crate::EngineError;
-use crate::Loss;
 use crate::config::EngineConfig;
 use crate::database::{Database, TopicRow};
-use crate::folder::{FolderLock, sync_folder};
+use crate::folder::{FolderLock, partition_folder, sync_folder};
+use crate::log::loss::end_anew;
 use crate::log::mark::Extent;
 use crate::log::open::{Kept, Place};
 use crate::log::segment::SegmentName;
@@ -38,6 +38,12 @@ pub struct PartitionExtent {
     pub end: i64,
 }
 
+impl PartitionExtent {
+    fn of(row: &TopicRow, partition: i32, Extent { start, end }: Extent) -> Self {
+        Self { topic: row.name.clone(), partition, start, end }
+    }
+}
+
 /// Copies a records folder, which an engine may be using, into a folder that is made. `first` is the topic that tells of
 /// the others. Every copied log is read and found whole.
 ///
@@ -52,7 +58,7 @@ pub async fn copy_records(from: &Path, to: &Path, first: &str) -> Result<Vec<Par
     let mut topics = topics?;
     // Stable: the others stay in the order of their names.
     topics.sort_by_key(|row| row.name != first);
-    let (from, to) = (from.join("topics"), to.join("topics"));
+    let (from, to) = (from.to_owned(), to.to_owned());
     let copied = tokio::task::spawn_blocking(move || copy_topics(&topics, &from, &to));
     copied.await.map_err(|_| EngineError::Stopped)?
 }
@@ -71,51 +77,61 @@ pub async fn skip_ahead(
 ) -> Result<Vec<PartitionExtent>, EngineError> {
     let lock = FolderLock::take(&config.folder)?;
     let database = Database::open(&config.folder).await?;
-    let skipped = begin_epochs(config, &database, kept, gap).await;
+    let begun = begin_epochs(config, &database, kept, gap).await;
     database.close().await;
-    drop(lock);
-    let partitions = skipped?;
-    for at in partitions.iter().filter(|at| at.topic != kept) {
-        let last = at.end.saturating_add(i64::from(gap)).saturating_sub(1);
-        let loss = Loss::check(config, &at.topic, at.partition, at.end, last).await?;
-        let accepted = tokio::task::spawn_blocking(move || loss.accept());
-        accepted.await.map_err(|_| EngineError::Stopped)??;
-    }
+    let (partitions, logs) = begun?;
+    let skipped = tokio::task::spawn_blocking(move || {
+        for Log { folder, segment, end, epoch } in logs {
+            end_anew(&folder, segment, end.saturating_add(i64::from(gap)).saturating_sub(1), epoch)?;
+        }
+        drop(lock);
+        Ok::<_, EngineError>(())
+    });
+    skipped.await.map_err(|_| EngineError::Stopped)??;
     Ok(partitions)
 }
 
+/// A log that goes on later, in an epoch that has begun.
+struct Log {
+    folder: PathBuf,
+    segment: SegmentName,
+    end: i64,
+    epoch: i32,
+}
+
+/// The partitions, and the logs of those that are not of the kept topic.
 async fn begin_epochs(
     config: &EngineConfig,
     database: &Database,
     kept: &str,
     gap: u32,
-) -> Result<Vec<PartitionExtent>, EngineError> {
+) -> Result<(Vec<PartitionExtent>, Vec<Log>), EngineError> {
     let topics = database.topics().await?;
-    let folder = config.folder.join("topics");
+    let (records, kept) = (config.folder.clone(), kept.to_owned());
     let looked = tokio::task::spawn_blocking(move || {
-        let mut partitions = Vec::new();
+        let (mut partitions, mut logs) = (Vec::new(), Vec::new());
         for row in &topics {
             for index in 0..row.partitions {
-                let folder = folder.join(format!("{}-{index}", row.name));
+                let folder = partition_folder(&records, &row.name, index);
                 let sound = Place { topic: &row.name, index, folder: &folder }.examine(Kept::Stored)?;
-                let (start, end) = sound.extent();
-                partitions.push(PartitionExtent { topic: row.name.clone(), partition: index, start, end });
+                let at = PartitionExtent::of(row, index, sound.extent());
+                if let Some(segment) = sound.last_segment().filter(|_| row.name != kept) {
+                    let epoch = row.epochs_of(index).now() + 1;
+                    logs.push((at.clone(), Log { folder, segment, end: at.end, epoch }));
+                }
+                partitions.push(at);
             }
         }
-        Ok::<_, EngineError>(partitions)
+        Ok::<_, EngineError>((partitions, logs))
     });
-    let partitions = looked.await.map_err(|_| EngineError::Stopped)??;
-    let starts: Vec<_> = partitions
-        .iter()
-        .filter(|at| at.topic != kept)
-        .map(|at| (at.topic.as_str(), at.partition, at.end))
-        .collect();
+    let (partitions, logs) = looked.await.map_err(|_| EngineError::Stopped)??;
+    let starts: Vec<_> = logs.iter().map(|(at, _)| (at.topic.as_str(), at.partition, at.end)).collect();
     database.begin_epochs(&starts, i64::from(gap)).await.map_err(|source| EngineError::Database {
         attempt: "begin leader epochs",
         path: config.folder.join("engine.db"),
         source,
     })?;
-    Ok(partitions)
+    Ok((partitions, logs.into_iter().map(|(_, log)| log).collect()))
 }
 
 /// The tables of one moment. SQLite lets the engine write on meanwhile.
@@ -135,23 +151,19 @@ fn copy_topics(topics: &[TopicRow], from: &Path, to: &Path) -> Result<Vec<Partit
     let mut copied = Vec::new();
     for row in topics {
         for partition in 0..row.partitions {
-            let name = format!("{}-{partition}", row.name);
-            let (from, to) = (from.join(&name), to.join(&name));
-            let (start, end) = copy_again_until_whole(&row.name, partition, &from, &to)?;
-            copied.push(PartitionExtent { topic: row.name.clone(), partition, start, end });
+            let place = |records: &Path| partition_folder(records, &row.name, partition);
+            let (from, to) = (place(from), place(to));
+            let extent = copy_again_until_whole(&row.name, partition, &from, &to)?;
+            copied.push(PartitionExtent::of(row, partition, extent));
         }
     }
-    fs::create_dir_all(to).map_err(EngineError::disk("make", to))?;
-    sync_folder(to).map_err(EngineError::disk("sync", to))?;
+    let to = to.join("topics");
+    fs::create_dir_all(&to).map_err(EngineError::disk("make", &to))?;
+    sync_folder(&to).map_err(EngineError::disk("sync", &to))?;
     Ok(copied)
 }
 
-fn copy_again_until_whole(
-    topic: &str,
-    index: i32,
-    from: &Path,
-    to: &Path,
-) -> Result<(i64, i64), EngineError> {
+fn copy_again_until_whole(topic: &str, index: i32, from: &Path, to: &Path) -> Result<Extent, EngineError> {
     let mut attempt = 1;
     loop {
         let place = Place { topic, index, folder: to };

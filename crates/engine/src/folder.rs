@@ -8,6 +8,11 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::EngineError;
 
+/// Where a partition's log is.
+pub(crate) fn partition_folder(records: &Path, topic: &str, index: i32) -> PathBuf {
+    records.join("topics").join(format!("{topic}-{index}"))
+}
+
 /// Held while the engine is open. The kernel releases it when the process ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct FolderLock {

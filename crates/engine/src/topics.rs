@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use shuniu_wire::messages::ResponseError;
@@ -11,7 +10,7 @@ use uuid::Uuid;
 use crate::EngineError;
 use crate::database::{Database, TopicRow};
 use crate::epochs::Epochs;
-use crate::folder::sync_folder;
+use crate::folder::{partition_folder, sync_folder};
 use crate::log::open::Kept;
 use crate::log::partition::{LogContext, Partition, Refused, SettingsCell};
 use crate::settings::Settings;
@@ -94,9 +93,8 @@ impl Topics {
                 EngineError::Unintelligible { path, what: format!("for topic `{}`: {error}", row.name) }
             })?;
             let (name, settings) = (Arc::<str>::from(row.name), SettingsCell::new(settings));
-            let epochs = |index| row.epochs.get(&index).cloned().unwrap_or_default();
-            let partitions =
-                open_partitions(&name, (0..row.partitions, &epochs), context, &settings, Kept::Stored)?;
+            let indexes = 0..row.partitions;
+            let partitions = open_partitions(&name, indexes, &row.epochs, context, &settings, Kept::Stored)?;
             topics.insert(Topic { name, id: row.id, settings, partitions: RwLock::new(partitions) });
         }
         Ok(topics)
@@ -145,29 +143,29 @@ async fn make_partitions(
     let made = tracker.spawn_blocking(move || {
         let topics = context.config.folder.join("topics");
         for index in indexes.clone() {
-            let folder = topics.join(format!("{name}-{index}"));
+            let folder = partition_folder(&context.config.folder, &name, index);
             fs::create_dir_all(&folder).map_err(EngineError::disk("make", &folder))?;
         }
         sync_folder(&topics).map_err(EngineError::disk("sync", &topics))?;
-        open_partitions(&name, (indexes, &|_| Epochs::default()), &context, &settings, Kept::Made)
+        open_partitions(&name, indexes, &BTreeMap::new(), &context, &settings, Kept::Made)
     });
     made.await.map_err(|error| storage(&error))?.map_err(|error| storage(&error))
 }
 
 fn open_partitions(
     name: &Arc<str>,
-    (indexes, epochs): (std::ops::Range<i32>, &dyn Fn(i32) -> Epochs),
+    indexes: std::ops::Range<i32>,
+    epochs: &BTreeMap<i32, Epochs>,
     context: &Arc<LogContext>,
     settings: &Arc<SettingsCell>,
     kept: Kept,
 ) -> Result<Vec<Arc<Partition>>, EngineError> {
-    let folder = |index: i32, topics: &Path| topics.join(format!("{name}-{index}"));
-    let topics = context.config.folder.join("topics");
     indexes
         .map(|index| {
+            let epochs = epochs.get(&index).cloned().unwrap_or_default();
+            let folder = partition_folder(&context.config.folder, name, index);
             let (context, settings) = (Arc::clone(context), Arc::clone(settings));
-            let folder = folder(index, &topics);
-            Partition::open(Arc::clone(name), (index, epochs(index)), &folder, context, settings, kept)
+            Partition::open(Arc::clone(name), (index, epochs), &folder, context, settings, kept)
         })
         .collect()
 }

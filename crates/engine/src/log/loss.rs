@@ -21,7 +21,7 @@ use crate::EngineError;
 use crate::config::EngineConfig;
 use crate::database::Database;
 use crate::error::{Damage, Finding};
-use crate::folder::{FolderLock, put_file, staged, sync_folder};
+use crate::folder::{FolderLock, partition_folder, put_file, staged, sync_folder};
 use crate::header::{PREFIX_BYTES, prefix};
 
 /// A loss that can be accepted as it was stated. It holds the folder: nobody opens it meanwhile.
@@ -78,7 +78,7 @@ impl Loss {
             return Err(stated.refused(format!("there is no partition {partition} of topic `{topic}`")));
         };
         let epoch = known.epochs_of(partition).now();
-        let folder = config.folder.join("topics").join(format!("{topic}-{partition}"));
+        let folder = partition_folder(&config.folder, topic, partition);
         let (topic, place) = (topic.to_owned(), folder.clone());
         let repair = tokio::task::spawn_blocking(move || {
             stated.repair(&Place { topic: &topic, index: partition, folder: &place })
@@ -157,7 +157,7 @@ impl Stated {
 
 /// Lets the log go on after the loss: what is there of the last segment is closed, and the next begins with an empty
 /// batch at the last lost offset, so that readers come to the end of the log.
-fn end_anew(folder: &Path, name: SegmentName, last: i64, epoch: i32) -> Result<(), EngineError> {
+pub(crate) fn end_anew(folder: &Path, name: SegmentName, last: i64, epoch: i32) -> Result<(), EngineError> {
     let place = name.log(folder);
     let there = place.exists();
     let mark = Extent::read(folder).map_err(EngineError::disk("read", folder))?;
@@ -178,6 +178,7 @@ fn end_anew(folder: &Path, name: SegmentName, last: i64, epoch: i32) -> Result<(
     }
     put_mark(Extent { start, end: last + 1 }, folder)
 }
+
 /// Writes what can be read of a segment as its next generation, which ends where the next segment begins.
 fn keep_prefix(folder: &Path, name: SegmentName, next_base: i64) -> Result<(), EngineError> {
     let path = name.log(folder);

@@ -69,11 +69,16 @@ pub(crate) struct Active {
 }
 
 impl Sound {
-    /// The first offset, and the one after the last.
-    pub(crate) fn extent(&self) -> (i64, i64) {
-        let Some(active) = &self.active else { return (0, 0) };
+    /// How far the log goes; an empty folder's is to begin.
+    pub(crate) fn extent(&self) -> Extent {
+        let Some(active) = &self.active else { return Extent { start: 0, end: 0 } };
         let start = self.closed.first().map_or(active.name.base, |segment| segment.name.base);
-        (start, active.tally.end)
+        Extent { start, end: active.tally.end }
+    }
+
+    /// The segment that is appended to; `None` in an empty folder.
+    pub(crate) fn last_segment(&self) -> Option<SegmentName> {
+        self.active.as_ref().map(|active| active.name)
     }
 
     /// Cuts an unfinished write at the end.
@@ -104,16 +109,16 @@ impl Partition {
                 Stale::File(path) => fs::remove_file(path).map_err(EngineError::disk("remove", path))?,
             }
         }
+        let extent = sound.extent();
         let active = match sound.active {
             Some(active) => active,
             None => Active::create(folder)?,
         };
         active.settle(folder)?;
         let Active { name, tally, file, producers, first_append_ms, .. } = active;
-        let start = sound.closed.first().map_or(name.base, |segment| segment.name.base);
         // Everything up to here is synced now. A start that is older than the mark's is one whose segments a crash kept
         // from being dropped.
-        let mark = Mark::create(Extent { start, end: tally.end }, folder);
+        let mark = Mark::create(extent, folder);
         let mark = mark.map_err(EngineError::disk("write a mark in", folder))?;
         sync_folder(folder).map_err(EngineError::disk("sync", folder))?;
         let file = Arc::new(file);
