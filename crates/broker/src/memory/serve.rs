@@ -22,10 +22,9 @@ use shuniu_wire::messages::{
 
 use super::Found;
 use super::log::{PartitionLog, TopicLog, Topics};
+use crate::leaders::{EARLIEST, LATEST};
 use crate::upstream::NodeId;
 
-const LATEST: i64 = -1;
-const EARLIEST: i64 = -2;
 const PARTITIONS_MAX: usize = 1_000;
 
 impl Topics {

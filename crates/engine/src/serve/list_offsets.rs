@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use shuniu_broker::UpstreamError;
+use shuniu_broker::leaders::{EARLIEST, LATEST};
 use shuniu_wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use shuniu_wire::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
 use shuniu_wire::messages::{
@@ -14,8 +15,6 @@ use crate::engine::Core;
 use crate::log::partition::Partition;
 use crate::log::read::ReadError;
 
-const LATEST: i64 = -1;
-const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
