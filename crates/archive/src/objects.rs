@@ -4,7 +4,6 @@
 //! the checkpoint with `If-Match`, so that an old one never replaces a newer. A store that passes over either would
 //! lose history without a word; opening it for writing tries both and refuses such a store.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -178,8 +177,9 @@ impl TileObjects {
         let name = format!("trial-{}", uuid::Uuid::new_v4());
         let path = self.path(&name);
         let tried = self.tried(&name, &path).await;
-        self.store.delete(&path).await.map_err(|error| trial("remove", &name, error))?;
-        tried
+        let removed = self.store.delete(&path).await.map_err(|error| trial("remove", &name, error));
+        // What the trial found says more than that its object stays.
+        tried.and(removed)
     }
 
     async fn tried(&self, name: &str, path: &Path) -> Result<(), ObjectStart> {
@@ -333,14 +333,14 @@ impl Tiles for TileObjects {
     }
 
     fn prune(&self, full: &[TileName]) {
-        for tile in full {
-            let removed: Result<(), TileError> = self
-                .wait(async { self.remove_partial(*tile).await.map_err(object_error("remove", "partial")) });
+        let pruning = stream::iter(full).for_each_concurrent(REQUESTS_AT_ONCE, |tile| async move {
+            let removed = self.remove_partial(*tile).await.map_err(object_error("remove", "partial"));
             if let Err(error) = removed {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(error, %tile, "the partial tiles of a full one cannot be removed");
             }
-        }
+        });
+        self.wait(pruning);
     }
 }
 
@@ -382,8 +382,7 @@ fn is_local(host: &str) -> bool {
     let host = host.trim_end_matches('/');
     let name =
         host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
-    name == "localhost"
-        || name.trim_matches(['[', ']']).parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    shuniu_store::is_local_host(name)
 }
 
 /// Whether the store held a condition against the request.

@@ -7,6 +7,7 @@ use shuniu_model::{
 use sqlx::{Any, Row, Transaction};
 
 use crate::backend::Backend;
+use crate::log::put_draft;
 use crate::open::{Held, begin};
 use crate::view::items_text;
 use crate::{Store, StoreError};
@@ -130,11 +131,7 @@ async fn write_if(
         apply(&mut write, change).await?;
     }
     for draft in drafts {
-        sqlx::query("INSERT INTO outbox (draft) VALUES ($1)")
-            .bind(draft.clone())
-            .execute(&mut *write)
-            .await
-            .map_err(StoreError::database("write to the audit outbox"))?;
+        put_draft(&mut write, draft, "write to the audit outbox").await?;
     }
     // It is heard once the transaction is committed, and not before.
     if let Some(notify) = backend.notify_policy() {

@@ -7,6 +7,7 @@ use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 
 use crate::backend::Backend;
+use crate::log::put_draft;
 use crate::open::{begin, version};
 use crate::{Store, StoreError};
 
@@ -155,11 +156,7 @@ impl Store {
         .execute(&mut *write)
         .await
         .map_err(StoreError::database(ATTEMPT))?;
-        sqlx::query("INSERT INTO outbox (draft) VALUES ($1)")
-            .bind(draft.to_owned())
-            .execute(&mut *write)
-            .await
-            .map_err(StoreError::database(ATTEMPT))?;
+        put_draft(&mut write, draft, ATTEMPT).await?;
         write.commit().await.map_err(StoreError::database(ATTEMPT))?;
         held.give_back();
         Ok(())
@@ -205,8 +202,7 @@ impl Store {
             run(&mut write, sqlx::query(count_on)).await?;
         }
         if let Some(draft) = draft {
-            let insert = sqlx::query("INSERT INTO outbox (draft) VALUES ($1)").bind(draft.to_owned());
-            run(&mut write, insert).await?;
+            put_draft(&mut write, draft, ATTEMPT).await?;
         }
         if let Some(notify) = self.backend.notify_policy() {
             run(&mut write, sqlx::query(notify)).await?;

@@ -91,9 +91,13 @@ impl Database {
 /// On this machine: a socket in a folder, or loopback.
 fn is_local(options: &PgConnectOptions) -> bool {
     let host = options.get_host();
-    options.get_socket().is_some()
-        || host.starts_with('/')
-        || host.eq_ignore_ascii_case("localhost")
+    options.get_socket().is_some() || host.starts_with('/') || is_local_host(host)
+}
+
+/// Whether a host's name or address is this machine's own.
+#[must_use]
+pub fn is_local_host(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
         || host.trim_matches(['[', ']']).parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }
 

@@ -20,7 +20,7 @@ mod view;
 
 pub use change::Change;
 pub use copy::Copied;
-pub use database::{Database, DatabaseSettings};
+pub use database::{Database, DatabaseSettings, is_local_host};
 pub use error::StoreError;
 pub use feed::{PolicyFeed, PolicyState};
 pub use log::{CheckpointRow, OutboxClaim, OutboxRow};

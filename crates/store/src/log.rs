@@ -1,6 +1,6 @@
 //! What the audit log keeps in the database: its outbox and its checkpoint.
 
-use sqlx::Row;
+use sqlx::{Any, Row, Transaction};
 
 use crate::open::{Held, begin};
 use crate::{Store, StoreError};
@@ -29,6 +29,16 @@ pub struct CheckpointRow {
     pub note: String,
 }
 
+/// Puts a draft behind those that wait for the audit log. Its writer must hold the lock of the policy's row.
+pub(crate) async fn put_draft(
+    write: &mut Transaction<'_, Any>,
+    draft: &str,
+    attempt: &'static str,
+) -> Result<(), StoreError> {
+    let insert = sqlx::query("INSERT INTO outbox (draft) VALUES ($1)").bind(draft.to_owned());
+    insert.execute(&mut **write).await.map(drop).map_err(StoreError::database(attempt))
+}
+
 impl Store {
     /// Adds a draft to the outbox on its own, for what changes nothing else (a reading of the log).
     ///
@@ -45,11 +55,7 @@ impl Store {
                 .execute(&mut *write)
                 .await
                 .map_err(StoreError::database(ATTEMPT))?;
-            sqlx::query("INSERT INTO outbox (draft) VALUES ($1)")
-                .bind(draft.to_owned())
-                .execute(&mut *write)
-                .await
-                .map_err(StoreError::database(ATTEMPT))?;
+            put_draft(&mut write, draft, ATTEMPT).await?;
             write.commit().await.map_err(StoreError::database(ATTEMPT))?;
             held.give_back();
             Ok(())
@@ -64,8 +70,12 @@ impl Store {
     pub async fn outbox_length(&self) -> Result<u64, StoreError> {
         let length: i64 = self
             .timed(READ_OUTBOX, async {
-                let counted = sqlx::query("SELECT COUNT(*) FROM outbox").fetch_one(&self.pool).await;
-                counted.and_then(|row| row.try_get(0)).map_err(StoreError::database(READ_OUTBOX))
+                let mut held = self.held(READ_OUTBOX).await?;
+                let counted = sqlx::query("SELECT COUNT(*) FROM outbox").fetch_one(held.connection()).await;
+                let length =
+                    counted.and_then(|row| row.try_get(0)).map_err(StoreError::database(READ_OUTBOX))?;
+                held.give_back();
+                Ok(length)
             })
             .await?;
         Ok(length.unsigned_abs())
