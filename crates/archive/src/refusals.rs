@@ -211,8 +211,8 @@ impl Counting {
         if due.is_empty() {
             return;
         }
-        due.iter().for_each(tell);
         if self.log.append_all(due.clone()).await.is_ok() {
+            due.iter().for_each(tell);
             return;
         }
         let now = (self.clock)();
@@ -221,7 +221,9 @@ impl Counting {
             let draft = if draft.since.is_none() { draft.since(now) } else { draft };
             let count = draft.count.unwrap_or(1);
             // One short line at a time, and only while the log is down.
-            if !self.spool.keep(&draft) {
+            if self.spool.keep(&draft) {
+                tell(&draft);
+            } else {
                 self.lost.add(&draft.actor, count);
             }
         }
@@ -243,7 +245,7 @@ impl Counting {
     }
 }
 
-/// Writes to the hub's own log what is written to the audit log: a line for each refusal would let anybody fill it.
+/// Writes to the hub's own log what is written to the audit log, or is spooled for it: a line for each refusal would let anybody fill it.
 fn tell(draft: &Draft) {
     let system = draft.actor.system.as_ref().map_or("-", SystemId::as_str);
     let source = draft.source.as_deref().unwrap_or("-");

@@ -63,12 +63,20 @@ pub struct Sequenced {
     pub next_offset: i64,
     /// Its root.
     pub root: Hash,
-    /// Records on the topic that are not under it, as the topic was last seen.
-    pub waiting: u64,
+    /// Where the topic ended when it was last seen.
+    pub end: i64,
     /// Whether a checkpoint of this run is shown to readers; before, the rest of this says nothing.
     pub shown: bool,
     /// Why it does not go on now; `None` while it does.
     pub trouble: Option<String>,
+}
+
+impl Sequenced {
+    /// Records on the topic that are not under the checkpoint.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        u64::try_from(self.end.saturating_sub(self.next_offset)).unwrap_or(0)
+    }
 }
 
 /// Makes tiles and checkpoints from the topic. Any number of replicas may run one; all make the same tiles.
@@ -161,15 +169,12 @@ impl<T: Tiles> Sequencer<T> {
         tokio::time::sleep(pause).await;
         // The topic may be the trouble; then the last count stands.
         if let Ok(end) = self.partition.end().await {
-            self.note_waiting(end);
+            self.note_end(end);
         }
     }
 
-    fn note_waiting(&self, end: i64) {
-        self.state.send_if_modified(|state| {
-            let waiting = u64::try_from(end.saturating_sub(state.next_offset)).unwrap_or(0);
-            std::mem::replace(&mut state.waiting, waiting) != waiting
-        });
+    fn note_end(&self, end: i64) {
+        self.state.send_if_modified(|state| std::mem::replace(&mut state.end, end) != end);
     }
 
     /// Takes what the topic holds now, and no more: other replicas may go on writing.
@@ -341,7 +346,7 @@ impl<T: Tiles> Sequencer<T> {
         if fetched.log_start > from {
             return Err(SequencerError::Gap { expected: from, found: fetched.log_start });
         }
-        self.note_waiting(fetched.end);
+        self.note_end(fetched.end);
         let next = each_leaf(&fetched.records, from, &mut |_, leaf| gathered.push(leaf.to_vec()))?;
         Ok(next.max(from))
     }
@@ -377,8 +382,6 @@ impl<T: Tiles> Sequencer<T> {
         });
         published.await?.map_err(SequencerError::Tiles)?;
         self.state.send_modify(|state| {
-            let done = u64::try_from(row.next_offset.saturating_sub(state.next_offset)).unwrap_or(0);
-            state.waiting = state.waiting.saturating_sub(done);
             state.tree_size = row.tree_size;
             state.next_offset = row.next_offset;
             state.root = row.root;

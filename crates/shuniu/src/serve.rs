@@ -477,7 +477,7 @@ impl Doors {
 
 /// What a supervisor should see of the sequencer: whether it goes on, and how many entries wait for it.
 fn sequencing_notes(sequenced: &Sequenced) -> Vec<String> {
-    let waiting = sequenced.waiting;
+    let waiting = sequenced.waiting();
     let lag = (waiting > 0).then(|| format!("audit log: {waiting} entries wait for a checkpoint"));
     let trouble = sequenced.trouble.as_ref().map(|why| format!("audit log: not sequenced now: {why}"));
     lag.into_iter().chain(trouble).collect()

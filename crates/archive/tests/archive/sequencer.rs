@@ -440,7 +440,7 @@ async fn what_waits_is_counted_while_tiles_cannot_be_written() {
     append(&world, 0..7).await;
     until("the trouble", || state.borrow().trouble.is_some()).await;
     append(&world, 7..9).await;
-    until("nine wait", || state.borrow().waiting == 9).await;
+    until("nine wait", || state.borrow().waiting() == 9).await;
     cancel.cancel();
     running.await.unwrap().unwrap();
 }

@@ -54,10 +54,10 @@ impl Sampled {
         let ready = self.exchange.trouble().is_none() && !self.closing.is_cancelled();
         metrics::gauge!("shuniu_ready").set(of(ready));
         metrics::gauge!("shuniu_audit_down").set(of(self.audit.down().is_some()));
-        let Sequenced { tree_size, waiting, trouble, .. } = self.sequenced.borrow().clone();
-        metrics::gauge!("shuniu_audit_tree_entries").set(rounded(tree_size));
-        metrics::gauge!("shuniu_audit_unsequenced_entries").set(rounded(waiting));
-        metrics::gauge!("shuniu_audit_sequencer_troubled").set(of(trouble.is_some()));
+        let sequenced = self.sequenced.borrow().clone();
+        metrics::gauge!("shuniu_audit_tree_entries").set(rounded(sequenced.tree_size));
+        metrics::gauge!("shuniu_audit_unsequenced_entries").set(rounded(sequenced.waiting()));
+        metrics::gauge!("shuniu_audit_sequencer_troubled").set(of(sequenced.trouble.is_some()));
         if let Some(engine) = &self.engine {
             metrics::gauge!("shuniu_groups").set(rounded(engine.groups() as u64));
         }
