@@ -66,13 +66,7 @@ pub(crate) fn takes(nodes: &Nodes, id: NodeId, text: &str) -> bool {
         Node::Int(IntKind::Date) => parse_date(text).is_some(),
         Node::Int(IntKind::Plain) => text.parse::<i32>().is_ok_and(|number| number.to_string() == text),
         Node::Long(LongKind::Plain) => text.parse::<i64>().is_ok_and(|number| number.to_string() == text),
-        Node::Decimal(_) => {
-            let digits = text.strip_prefix('-').unwrap_or(text);
-            let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
-            [whole, fraction]
-                .iter()
-                .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
-        }
+        Node::Decimal(_) => decimal::parse(text).is_some(),
         Node::Enum { symbols, .. } => symbols.iter().any(|symbol| **symbol == *text),
         Node::Union(branches) => branches.iter().any(|branch| takes(nodes, *branch, text)),
         Node::Array(element) => takes(nodes, *element, text),

@@ -122,7 +122,7 @@ pub fn request_header(frame: &mut Bytes) -> Result<RequestHeader, FrameError> {
         rest.first_chunk::<4>().map(|id| i32::from_be_bytes(*id)).ok_or(cut("correlation_id"))?;
     let mut header = RequestHeader { api_key, api_version, correlation_id, client_id: None };
     // A too-new ApiVersions may have another header; it is answered without reading on.
-    if served(api_key, api_version).is_none() && !served::announced_and_refused(api_key, api_version) {
+    if !served::announced(api_key, api_version) {
         return Ok(header);
     }
     let mut cursor = guard::Cursor::new(API, frame);

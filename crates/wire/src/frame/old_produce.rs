@@ -17,7 +17,10 @@ const THROTTLE_FROM: i16 = 1;
 /// When the body is not what its layout says.
 pub fn refuse_old_produce(header: &RequestHeader, mut body: Bytes) -> Result<Option<Bytes>, FrameError> {
     let (key, version) = (header.api_key, header.api_version);
-    if key != ApiKey::Produce as i16 || !served::announced_and_refused(key, version) {
+    if key != ApiKey::Produce as i16
+        || !served::announced(key, version)
+        || served::served(key, version).is_some()
+    {
         return Ok(None);
     }
     let api = layout::OLD_PRODUCE.name;

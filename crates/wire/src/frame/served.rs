@@ -17,7 +17,7 @@ pub struct Served {
     pub if_stored: bool,
 }
 
-const fn row(api: ApiKey, min: i16, max: i16) -> Served {
+pub(super) const fn row(api: ApiKey, min: i16, max: i16) -> Served {
     Served { api, min, max, announced_min: min, if_stored: false }
 }
 
@@ -52,7 +52,7 @@ pub fn served(api_key: i16, version: i16) -> Option<&'static Served> {
     SERVED.iter().find(|row| row.api as i16 == api_key && (row.min..=row.max).contains(&version))
 }
 
-/// Whether a version is announced, and refused all the same.
-pub(super) fn announced_and_refused(api_key: i16, version: i16) -> bool {
-    SERVED.iter().any(|row| row.api as i16 == api_key && (row.announced_min..row.min).contains(&version))
+/// Whether a version is announced, served or not.
+pub(super) fn announced(api_key: i16, version: i16) -> bool {
+    SERVED.iter().any(|row| row.api as i16 == api_key && (row.announced_min..=row.max).contains(&version))
 }

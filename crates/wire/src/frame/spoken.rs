@@ -6,13 +6,9 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
 
-use super::served::Served;
+use super::served::{Served, row};
 use super::{FrameError, framed};
 use crate::call::Request;
-
-const fn row(api: ApiKey, min: i16, max: i16) -> Served {
-    Served { api, min, max, announced_min: min, if_stored: false }
-}
 
 /// The versions that the hub can speak, for Apache Kafka 3.9 and 4. A Fetch below 13 and a Produce below 13 name
 /// topics, later ones take topic ids.
