@@ -225,13 +225,18 @@ impl Rows {
 /// Reads a whole file of at most `bytes_max`.
 fn read_whole(path: &Path, bytes_max: u64) -> Result<(Vec<u8>, FileDigest), FileError> {
     let read = |source| FileError::Read { path: path.to_owned(), source };
-    let mut file = crate::files::open(path).map_err(read)?;
+    let file = crate::files::open(path).map_err(read)?;
+    let large = |bytes| FileError::Large { path: path.to_owned(), bytes, bytes_max };
     let bytes = file.metadata().map_err(read)?.len();
     if bytes > bytes_max {
-        return Err(FileError::Large { path: path.to_owned(), bytes, bytes_max });
+        return Err(large(bytes));
     }
+    // It may grow meanwhile.
     let mut content = Vec::new();
-    file.read_to_end(&mut content).map_err(read)?;
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut content).map_err(read)?;
+    if content.len() as u64 > bytes_max {
+        return Err(large(content.len() as u64));
+    }
     let digest = <sha2::Sha256 as sha2::Digest>::digest(&content).into();
     Ok((content, digest))
 }

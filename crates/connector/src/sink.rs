@@ -128,7 +128,6 @@ pub(crate) async fn run<S: Schemas>(
             subject: latest.text,
             readers: HashMap::new(),
             open: HashSet::new(),
-            next: HashMap::new(),
             options,
             bar: &bar,
             report: &mut report,
@@ -151,8 +150,6 @@ struct Follow<'a, S> {
     readers: HashMap<u32, Reader>,
     /// Partitions whose end was not reached yet.
     open: HashSet<i32>,
-    /// The offset after the last that was taken up, of partitions that were read before.
-    next: HashMap<i32, i64>,
     options: &'a RunOptions,
     bar: &'a indicatif::ProgressBar,
     report: &'a mut SinkReport,
@@ -179,7 +176,7 @@ impl<S: Schemas> Follow<'_, S> {
                     return Ok(Ended::Done);
                 }
                 Some(Ok(Ok(message))) => {
-                    if self.take(&message, &mut pending).await? == Ended::Changed {
+                    if self.take(&message, &mut pending, &mut start.offsets).await? == Ended::Changed {
                         self.flush(&mut pending, &start, false).await?;
                         return Ok(Ended::Changed);
                     }
@@ -231,22 +228,22 @@ impl<S: Schemas> Follow<'_, S> {
             added.map_err(|source| SinkError::Kafka { attempted: "say where to read", source })?;
             self.open.insert(*partition);
         }
-        self.next.clone_from(&start.offsets);
         let assigned = self.consumer.assign(&list);
         assigned.map_err(|source| SinkError::Kafka { attempted: "say where to read", source })?;
         Ok(start)
     }
 
-    /// Takes a record up. `Changed` where it is of a schema that comes after the one the table has, or where the topic was
+    /// Takes a record up; `next` has the offset after the last that was, of partitions that were read before. `Changed` where it is of a schema that comes after the one the table has, or where the topic was
     /// restored.
     async fn take(
         &mut self,
         message: &BorrowedMessage<'_>,
         pending: &mut Pending,
+        next: &mut HashMap<i32, i64>,
     ) -> Result<Ended, SinkError> {
         let (partition, offset) = (message.partition(), message.offset());
         let damaged = || SinkError::Damaged { partition, offset };
-        if self.next.get(&partition).is_some_and(|next| offset - next >= kafka::RESTORED_OFFSETS) {
+        if next.get(&partition).is_some_and(|next| offset - next >= kafka::RESTORED_OFFSETS) {
             return Ok(Ended::Changed);
         }
         let key = message.key().and_then(|key| std::str::from_utf8(key).ok()).ok_or_else(damaged)?;
@@ -262,7 +259,7 @@ impl<S: Schemas> Follow<'_, S> {
         }
         let body = split.map(|(schema, body)| (schema, body.to_vec()));
         pending.take(partition, offset, key, body);
-        if let Some(next) = self.next.get_mut(&partition) {
+        if let Some(next) = next.get_mut(&partition) {
             *next = offset + 1;
         }
         Ok(Ended::Done)
