@@ -80,7 +80,7 @@ impl Door {
                 (Arc::clone(&door), router.clone(), held.clone(), cancel.clone());
             tracker.spawn(async move {
                 if let Err((outcome, reason)) = door.admit(stream, came, router, &held, &cancel).await {
-                    meter::connection(outcome);
+                    meter::DOOR.connection(outcome);
                     tracing::info!(%source, "an HTTP connection is refused: {reason}");
                 }
             });
@@ -120,8 +120,8 @@ impl Door {
         let _place = held
             .take(&caller.system, options.connections_per_system_max)
             .ok_or_else(|| ("system-too-many", format!("system {} has as many as allowed", caller.system)))?;
-        meter::connection("served");
-        let _open = meter::Open::new();
+        meter::DOOR.connection("served");
+        let _open = meter::DOOR.open();
         let router = router.layer(axum::Extension(caller.clone()));
         tokio::select! {
             biased;

@@ -27,6 +27,7 @@ pub use bounded::{CHECKPOINT_BYTES_MAX, KEY_BYTES_MAX, read_bounded, read_text_b
 pub use checkpoints::{CheckpointFailure, CheckpointRow, Checkpoints, MemoryCheckpoints};
 pub use folder::TileFolder;
 pub use log::{AuditLog, AuditOptions, AuditStart, AuditUnavailable, Receipt};
+pub use meter::TRACED;
 pub use objects::{ObjectOptions, ObjectStart, TileObjects};
 pub use outbox::{OutboxError, drain_outbox};
 pub use partition::{AUDIT_TOPIC, PartitionError, audit_topic};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The target of the spans that are traced, which the program knows: their fields are no more than labels are.
-pub(crate) const TRACED: &str = "shuniu::trace";
+pub const TRACED: &str = "shuniu::trace";
 
 /// Entries that the topic has acknowledged.
 pub(crate) fn written(entries: usize) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use shuniu_archive::AuditLog;
+use shuniu_archive::{AuditLog, TRACED};
 use shuniu_ledger::{Actor, Draft, Refusal as RefusalEntry, SubjectKey};
 use shuniu_model::identifier::Uscc;
 use shuniu_model::{ResourceName, SystemId, Timestamp};
@@ -139,7 +139,7 @@ impl Hub {
 
     /// The policy of this moment for a caller; waits while it cannot be confirmed.
     pub(crate) async fn access(&self, caller: &Caller) -> Result<Access, Stale> {
-        let waited = tracing::info_span!(target: meter::TRACED, "policy");
+        let waited = tracing::info_span!(target: TRACED, "policy");
         let snapshot = self.policy.fresh().instrument(waited).await?;
         Ok(Access { snapshot, principal: caller.principal(), now: self.policy.now() })
     }
@@ -173,9 +173,9 @@ impl Hub {
     pub(crate) async fn caller_withdrawn(&self, caller: &Caller) -> Withdrawn {
         let (mut changes, mut trusted) = (self.policy.changes(), self.trusted.clone());
         // Other authorities may be trusted since the handshake, so that the first look is one at them too.
-        let mut looked = false;
+        let mut trust_changed = true;
         loop {
-            if !std::mem::replace(&mut looked, true) {
+            if std::mem::take(&mut trust_changed) {
                 let trust = Arc::clone(&trusted.borrow_and_update());
                 if !trust.believes(&caller.chain, self.policy.now()) {
                     return Withdrawn { code: AUTHORITY_DISTRUSTED };
@@ -195,7 +195,7 @@ impl Hub {
             }
             tokio::select! {
                 () = changed(&mut changes) => {}
-                () = changed(&mut trusted) => looked = false,
+                () = changed(&mut trusted) => trust_changed = true,
                 () = tokio::time::sleep(until(now, caller.ends_at)) => {}
             }
         }

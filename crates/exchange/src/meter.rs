@@ -5,9 +5,6 @@ use std::time::Duration;
 
 use shuniu_model::ResourceName;
 
-/// The target of the spans that are traced, which the program knows: their fields are no more than labels are.
-pub(crate) const TRACED: &str = "shuniu::trace";
-
 /// Something was refused to a caller, or cut, so many times.
 pub(crate) fn refused(code: &'static str, count: u64) {
     metrics::counter!("shuniu_refusals_total", "code" => code).increment(count);

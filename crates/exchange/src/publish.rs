@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use shuniu_archive::TRACED;
 use shuniu_broker::{BoxFuture, Connection, UpstreamError};
 use shuniu_ledger::SubjectKey;
 use shuniu_model::{Resource, Timestamp};
@@ -56,7 +57,7 @@ impl Submitted {
         match stage {
             Stage::Answered(response) => Ok(response),
             Stage::UnderWay { asked, began, appended } => {
-                let span = tracing::info_span!(target: meter::TRACED, "append");
+                let span = tracing::info_span!(target: TRACED, "append");
                 let response =
                     appended.instrument(span).await.map_err(|error| Closed::upstream("produce", &error))?;
                 meter::appended(began.elapsed());
@@ -84,7 +85,7 @@ pub(crate) async fn submit(
             return Ok(submitted(Stage::Answered(failed)));
         }
     };
-    let decide = tracing::info_span!(target: meter::TRACED, "decide");
+    let decide = tracing::info_span!(target: TRACED, "decide");
     let mut refused = RefusedTopics::new(hub, caller, "produce");
     let decided = |topic: TopicProduceData| {
         let named = TopicRef::of(&topic.name, topic.topic_id);
@@ -109,7 +110,7 @@ pub(crate) async fn submit(
         decide.in_scope(|| request.topic_data.into_iter().map(decided).collect::<Result<Vec<_>, _>>())?;
     drop(refused);
     let key = hub.subject_key().map_err(|error| Closed::new(error.to_string()))?;
-    let span = tracing::info_span!(target: meter::TRACED, "check");
+    let span = tracing::info_span!(target: TRACED, "check");
     let asked = inspect_all(asked, key, hub.policy.now()).instrument(span).await?;
     for topic in &asked {
         topic.note_refusals(hub, caller);

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use shuniu_archive::TRACED;
 use shuniu_broker::Connection;
+use shuniu_broker::leaders::LATEST;
 use shuniu_model::Resource;
 use shuniu_policy::ReadPermit;
 use shuniu_wire::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -41,8 +43,6 @@ const BATCH_BYTES: usize = 1 << 20;
 const THROTTLE_MAX: Duration = Duration::from_secs(1);
 /// How long a fetch waits for memory, if it is not to wait longer for records, and what it then tells the client.
 const BUSY: Duration = Duration::from_millis(500);
-/// ListOffsets' word for the end of a partition.
-const LATEST: i64 = -1;
 
 /// A caller's fetch.
 pub(crate) struct Fetching<'a> {
@@ -71,7 +71,7 @@ impl Fetching<'_> {
                 ));
             }
         };
-        let decide = tracing::info_span!(target: meter::TRACED, "decide");
+        let decide = tracing::info_span!(target: TRACED, "decide");
         let mut scan = decide.in_scope(|| Scan::new(hub, caller, &access, &request))?;
         if let Some(wait) = scan.throttled() {
             meter::throttled("limit");
@@ -197,7 +197,7 @@ async fn ask(
     scan: &Scan,
     hub: &Hub,
 ) -> Result<Option<Found>, Closed> {
-    let span = tracing::info_span!(target: meter::TRACED, "fetch");
+    let span = tracing::info_span!(target: TRACED, "fetch");
     let response = tokio::select! {
         response = connection.call(request.into()).instrument(span) => response,
         withdrawn = scan.withdrawn(hub) => {
@@ -441,7 +441,7 @@ impl Scan {
             }
         }
         let began = Instant::now();
-        let span = tracing::info_span!(target: meter::TRACED, "project");
+        let span = tracing::info_span!(target: TRACED, "project");
         let projected = project_all(shares, bytes, bytes_max).instrument(span).await?;
         if !projected.is_empty() {
             meter::projected(began.elapsed());

@@ -170,7 +170,7 @@ impl Door {
         let stream = match stream {
             Ok(stream) => stream,
             Err(reason) => {
-                meter::connection("handshake-failed");
+                meter::DOOR.connection("handshake-failed");
                 tracing::info!(%source, "a connection is refused: {reason}");
                 return;
             }
@@ -178,31 +178,31 @@ impl Door {
         let caller = match caller(&stream, source) {
             Ok(caller) => caller,
             Err(reason) => {
-                meter::connection("not-a-system");
+                meter::DOOR.connection("not-a-system");
                 tracing::info!(%source, "a connection is refused: {reason}");
                 return;
             }
         };
         drop(under_way);
         let Ok(_connection) = held.connections.try_acquire() else {
-            meter::connection("too-many");
+            meter::DOOR.connection("too-many");
             tracing::warn!(%source, system = %caller.system, "a connection is refused: as many as allowed are open");
             return;
         };
         let Some(place) = held.take(&caller.system, options.connections_per_system_max) else {
-            meter::connection("system-too-many");
+            meter::DOOR.connection("system-too-many");
             tracing::warn!(%source, system = %caller.system, "a connection is refused: its system has as many as allowed");
             return;
         };
         match self.exchange.session(caller.clone(), node).await {
             Ok(session) => {
-                meter::connection("served");
-                let _open = meter::Open::new();
+                meter::DOOR.connection("served");
+                let _open = meter::DOOR.open();
                 let (caller, options, budget) = (&caller, options.as_ref(), place.budget.clone());
                 Serving { session, caller, options, budget, tracker, cancel }.run(stream).await;
             }
             Err(closed) => {
-                meter::connection("unavailable");
+                meter::DOOR.connection("unavailable");
                 tracing::warn!(system = %caller.system, %source, "a connection is refused: {closed}");
             }
         }

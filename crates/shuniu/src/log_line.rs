@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use shuniu_archive::TRACED;
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -9,7 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry, reload};
 
 use crate::config::LogLevel;
-use crate::telemetry::{TRACED, Traces};
+use crate::telemetry::Traces;
 
 /// How much is logged, which can change.
 pub struct Level {

@@ -8,8 +8,8 @@ mod traces;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use catalogue::{Kind, METRICS};
+pub(crate) use traces::Traces;
 pub use traces::TracesError;
-pub(crate) use traces::{TRACED, Traces};
 
 /// Why nothing can be measured.
 #[derive(Debug, thiserror::Error)]

@@ -13,8 +13,7 @@ use shuniu_store::Change;
 
 use super::difference::Draft;
 use super::file::{
-    CodecText, DirectoryFile, GeneraliseName, GeneraliseText, GrantTable, LimitsTable as TableLimits,
-    StateText, TreatmentText,
+    CodecText, DirectoryFile, GeneraliseName, GeneraliseText, GrantTable, StateText, TreatmentText,
 };
 use super::problem::chain;
 use super::{DraftOf, Problems};
@@ -226,15 +225,14 @@ fn parse(
         StateText::Suspended => GrantState::Suspended,
         StateText::Revoked => GrantState::Revoked,
     };
-    let TableLimits { records_per_second, bytes_per_second, queries_per_day } = &table.limits;
-    if [records_per_second, bytes_per_second, queries_per_day].into_iter().any(|limit| *limit == Some(0)) {
-        draft.problems.push(at, "a limit of 0 lets nothing through: suspend the grant instead");
-    }
     let limits = Limits {
         records_per_second: table.limits.records_per_second,
         bytes_per_second: table.limits.bytes_per_second,
         queries_per_day: table.limits.queries_per_day,
     };
+    if [limits.records_per_second, limits.bytes_per_second, limits.queries_per_day].contains(&Some(0)) {
+        draft.problems.push(at, "a limit of 0 lets nothing through: suspend the grant instead");
+    }
     let codec = match table.codec {
         CodecText::None => Codec::None,
         CodecText::Gzip => Codec::Gzip,

@@ -16,6 +16,7 @@ use opentelemetry_otlp::{
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use shuniu_archive::TRACED;
 use tokio::runtime::Handle;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
@@ -23,9 +24,6 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::Telemetry;
 use crate::serve::TlsError;
-
-/// The target of the spans that are sent.
-pub(crate) const TRACED: &str = "shuniu::trace";
 
 const CONNECT_MAX: Duration = Duration::from_secs(3);
 const EXPORT_MAX: Duration = Duration::from_secs(10);
