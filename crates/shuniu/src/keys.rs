@@ -102,6 +102,11 @@ impl Keys {
         self.make(&subjects(year))
     }
 
+    /// Whether a year's key is there.
+    pub(crate) fn has_subjects(&self, year: u16) -> bool {
+        self.path(&subjects(year)).exists()
+    }
+
     /// Takes a year's key away again that this hub has just made and never used.
     pub(crate) fn unmake_subjects(&self, year: u16) -> Result<(), SecretFileError> {
         let path = self.path(&subjects(year));
@@ -132,7 +137,7 @@ impl Keys {
         names.map(|name| self.fingerprint(&name).map(|fingerprint| (name, fingerprint))).collect()
     }
 
-    fn fingerprint(&self, name: &str) -> Result<String, SecretFileError> {
+    pub(crate) fn fingerprint(&self, name: &str) -> Result<String, SecretFileError> {
         let key = self.read(name)?;
         let digest = Sha256::new().chain_update("shuniu key fingerprint\n").chain_update(name);
         let digest = digest.chain_update("\n").chain_update(key.expose()).finalize();

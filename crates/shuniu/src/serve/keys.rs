@@ -97,7 +97,7 @@ async fn look_ahead(keys: &Keys, store: &Store, now: Timestamp) -> Result<(), Sh
 /// Makes a year's key unless it is there, here or at another hub.
 async fn ensure(keys: &Keys, store: &Store, year: u16) -> Result<(), SharedKeysError> {
     let name = subjects(year);
-    let made = if keys.fingerprints().map_err(SharedKeysError::File)?.contains_key(&name) {
+    let made = if keys.has_subjects(year) {
         false
     } else {
         let used = store.key_fingerprints().await.map_err(SharedKeysError::Store)?;
@@ -107,7 +107,7 @@ async fn ensure(keys: &Keys, store: &Store, year: u16) -> Result<(), SharedKeysE
         keys.make_subjects(year).map_err(SharedKeysError::File)?
     };
     // A crash before the claim leaves a key that nobody has used: the next start claims it, or is told of another.
-    let own = keys.fingerprints().map_err(SharedKeysError::File)?.remove(&name).unwrap_or_default();
+    let own = keys.fingerprint(&name).map_err(SharedKeysError::File)?;
     if store.claim_key(&name, &own).await.map_err(SharedKeysError::Store)? == own {
         return Ok(());
     }
