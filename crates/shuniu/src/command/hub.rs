@@ -13,9 +13,6 @@ use crate::serve::{Order, Program};
 use crate::telemetry::{Metrics, Traces};
 use crate::{clock, log_line, serve};
 
-/// Signals that the hub has not come to yet; more are dropped.
-const ORDERS_WAITING_MAX: usize = 8;
-
 #[derive(Debug, Args)]
 pub(super) struct Command {
     /// The configuration; config/hub.toml shows every key. Without it every key has its default.
@@ -38,7 +35,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let mut hangup = signal(SignalKind::hangup())?;
         let program = Program { config, file: command.config, level, metrics };
-        let (sender, orders) = mpsc::channel(ORDERS_WAITING_MAX);
+        let (sender, orders) = mpsc::channel(1);
         let signalled = async {
             loop {
                 let order = tokio::select! {
@@ -46,8 +43,8 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
                     _ = interrupt.recv() => Order::Stop,
                     _ = hangup.recv() => Order::Reload,
                 };
-                // Where so many wait already, one more says nothing new; nobody listens while the hub closes.
-                sender.try_send(order).ok();
+                // Signals that come meanwhile wait, those of one kind as one. Nobody listens while the hub closes.
+                sender.send(order).await.ok();
             }
         };
         tokio::select! {
