@@ -6,7 +6,7 @@
 //!
 //! What tells of other things is copied before them, so that the copy of a running hub tells of nothing that it lacks:
 //! first the directory, with the audit log's checkpoint; then the log's tiles under that checkpoint; then the records,
-//! whose first is the log's own topic. What happened meanwhile is on the copied topic, and the restored hub puts it under
+//! whose first is the log's own topic; then keys and certificates. What happened meanwhile is on the copied topic, and the restored hub puts it under
 //! a checkpoint as a hub does after a crash.
 
 mod error;
@@ -84,10 +84,11 @@ impl Plan<'_> {
         let data = partial.join("data");
         files::make_folder(&data)?;
         self.write_down(operator).await?;
-        let secrets = files::Papers::of(self.config)?;
         let row = self.copy_directory(&data).await?;
         self.copy_tiles(&data.join("audit"), &row).await?;
         let partitions = self.copy_records(&data.join("records")).await?;
+        // Listed last: a key that the copied directory or log names is there by now.
+        let secrets = files::Papers::of(self.config)?;
         let left_out = secrets.copy(&data, self.without_keys)?;
         let text = match self.config_file {
             Some(path) => std::fs::read_to_string(path).map_err(BackupError::io("read", path))?,
