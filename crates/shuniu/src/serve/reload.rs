@@ -53,6 +53,7 @@ pub(super) struct Live {
 
 impl Live {
     pub(super) fn of(config: &Config, papers: Papers) -> Self {
+        papers.show_ends();
         Self {
             tls: watch::Sender::new(papers.server),
             trust: watch::Sender::new(papers.trust),
@@ -101,6 +102,7 @@ impl Reload {
         // Before anything changes. While the log is down nothing leaves, so that nothing is gained by not waiting for it.
         self.audit.append(draft).await.map_err(ReloadError::Audit)?;
 
+        papers.show_ends();
         // Whoever comes is held to the new authorities before those who are there are looked at again.
         self.live.tls.send_replace(papers.server);
         self.live.trust.send_replace(papers.trust);

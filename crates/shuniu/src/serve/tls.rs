@@ -73,6 +73,9 @@ pub(super) struct Papers {
     /// SHA-256 of the hub's certificate, and of each authority's.
     shown: String,
     trusted: Vec<String>,
+    /// When the hub's certificate ends, and the authority that ends first, in seconds since 1970.
+    hub_ends: Option<i64>,
+    authority_ends: Option<i64>,
 }
 
 /// For the audit log: certificates are public.
@@ -105,7 +108,7 @@ impl Papers {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let path = folder.join(&config.authority);
         let authorities = certificates(&path)?;
-        ends("authority", &authorities);
+        let authority_ends = ends(&authorities);
         let trusted = authorities.iter().map(fingerprint).collect();
         let roots = trusting(&path, authorities)?;
         let authority = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
@@ -115,7 +118,7 @@ impl Papers {
         let verifier = Arc::new(Verifier { authority, revocations });
         let chain = certificates(&folder.join(&config.certificate))?;
         // What is behind the first ends later, or is the authority's to watch.
-        ends("hub", chain.get(..1).unwrap_or_default());
+        let hub_ends = ends(chain.get(..1).unwrap_or_default());
         let shown = chain.first().map(fingerprint).unwrap_or_default();
         let key = private_key(folder.join(&config.key))?;
         let mut server = ServerConfig::builder_with_provider(provider)
@@ -124,7 +127,17 @@ impl Papers {
             .map_err(TlsError::Fit)?;
         // Every connection shows its certificate anew: a resumed one would be believed from before a revocation or an end.
         server.send_tls13_tickets = 0;
-        Ok(Self { server: Arc::new(server), trust, shown, trusted })
+        Ok(Self { server: Arc::new(server), trust, shown, trusted, hub_ends, authority_ends })
+    }
+
+    /// Shows when they end; for those that are in use.
+    pub(super) fn show_ends(&self) {
+        for (whose, ends) in [("hub", self.hub_ends), ("authority", self.authority_ends)] {
+            let Some(ends) = ends else { continue };
+            #[expect(clippy::cast_precision_loss, reason = "Prometheus counts in doubles: exact up to 2^53")]
+            metrics::gauge!("shuniu_certificate_ends_timestamp_seconds", "certificate" => whose)
+                .set(ends as f64);
+        }
     }
 }
 
@@ -153,17 +166,13 @@ pub(super) fn private_key(path: PathBuf) -> Result<PrivateKeyDer<'static>, TlsEr
     PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|source| TlsError::Key { path, source })
 }
 
-/// Shows when the first of the certificates to end does.
-fn ends(whose: &'static str, certificates: &[CertificateDer<'_>]) {
+/// When the first of the certificates to end does.
+fn ends(certificates: &[CertificateDer<'_>]) -> Option<i64> {
     let ends = certificates.iter().filter_map(|certificate| {
         let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
         Some(parsed.validity().not_after.timestamp())
     });
-    if let Some(first) = ends.min() {
-        #[expect(clippy::cast_precision_loss, reason = "Prometheus counts in doubles: exact up to 2^53")]
-        metrics::gauge!("shuniu_certificate_ends_timestamp_seconds", "certificate" => whose)
-            .set(first as f64);
-    }
+    ends.min()
 }
 
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
