@@ -55,7 +55,7 @@ impl Recovery {
             () = cancel.cancelled() => return,
             sequenced = sequenced => if sequenced.is_err() { return },
         }
-        let covered = match self.recover(covered).await {
+        let covered = match self.recover(covered, &cancel).await {
             Ok(covered) => covered,
             Err(error @ RecoverError::Lost { .. }) => {
                 // Nobody listens any more only while the hub closes anyway.
@@ -73,10 +73,14 @@ impl Recovery {
         self.keep(covered, &cancel).await;
     }
 
-    async fn recover(&self, covered: Covered) -> Result<Covered, RecoverError> {
+    async fn recover(&self, covered: Covered, cancel: &CancellationToken) -> Result<Covered, RecoverError> {
         let mut covered = self.held_against_the_log(Some(covered)).await?;
         if self.exchange.is_uncovered(&covered, &self.ends) {
-            tokio::time::sleep(ON_THEIR_WAY).await;
+            tokio::select! {
+                // The next start looks again.
+                () = cancel.cancelled() => return Ok(covered),
+                () = tokio::time::sleep(ON_THEIR_WAY) => {}
+            }
             covered = self.covered(Some(covered)).await?;
         }
         self.write_missing(&covered, &self.ends).await?;
