@@ -193,21 +193,13 @@ mod tests {
     use shuniu_archive::TileFolder;
 
     use super::*;
+    use crate::causes::causes;
 
     #[test]
     fn a_key_or_checkpoint_without_end_or_that_is_no_file_is_not_read() {
         let folder = tempfile::tempdir().unwrap();
         let long = folder.path().join("audit.pub");
         std::fs::File::create(&long).unwrap().set_len(1 << 40).unwrap();
-        let causes = |error: &dyn std::error::Error| {
-            let mut causes = error.to_string();
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                causes = format!("{causes}: {error}");
-                cause = error.source();
-            }
-            causes
-        };
         let beside = |key| open(Arc::new(TileFolder::open(folder.path())), "here", key).err().unwrap();
         let key = causes(&beside(None));
         assert!(causes(&beside(Some(&long))).contains("more than the 4096 bytes"));

@@ -11,6 +11,7 @@ use shuniu_exchange::{KeyRing, KeyUnavailable};
 use shuniu_ledger::SubjectKey;
 use zeroize::Zeroize as _;
 
+use crate::causes::causes;
 use crate::secret_file::{self, SecretFileError};
 
 const AUDIT_SIGNING: &str = "audit-signing";
@@ -203,15 +204,7 @@ pub(crate) fn subjects(year: u16) -> String {
 
 /// With the whole chain of causes: the exchange only passes it on.
 fn unavailable(name: &str) -> impl FnOnce(SecretFileError) -> KeyUnavailable {
-    move |error| {
-        let mut reason = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(error) = cause {
-            reason = format!("{reason}: {error}");
-            cause = error.source();
-        }
-        KeyUnavailable { name: name.to_owned(), reason }
-    }
+    move |error| KeyUnavailable { name: name.to_owned(), reason: causes(&error) }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod backup;
 pub mod ca;
+mod causes;
 mod client;
 pub mod clock;
 pub mod command;

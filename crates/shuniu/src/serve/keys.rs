@@ -14,6 +14,7 @@ use shuniu_store::{Store, StoreError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::causes::causes;
 use crate::keys::{Keys, subjects};
 use crate::secret_file::SecretFileError;
 
@@ -72,14 +73,12 @@ pub(super) async fn keep(
 ) {
     loop {
         let kept = look_ahead(&keys, &store, clock()).await;
-        missing.send_replace(None);
+        missing.send_replace(kept.as_ref().err().map(|error| causes(error)));
         if let Err(error) = kept {
-            let text = error.to_string();
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "a key of subjects is not there; without it nothing can be published in its year"
             );
-            missing.send_replace(Some(text));
         }
         tokio::select! {
             () = cancel.cancelled() => return,

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::revocation::Revocations;
 use super::tls::{Papers, TlsError};
 use super::{api_options, gateway_options, settings};
+use crate::causes::causes;
 use crate::config::{Config, ConfigError, Taken};
 use crate::log_line::Level;
 use crate::service;
@@ -117,16 +118,4 @@ impl Reload {
 
 fn none_or(list: &str) -> &str {
     if list.is_empty() { "none" } else { list }
-}
-
-/// An error with all that is behind it, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
