@@ -17,13 +17,13 @@ mod restore;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use shuniu_archive::{AUDIT_TOPIC, LogReader, TileFolder, Tiles};
+use shuniu_archive::{AUDIT_TOPIC, CheckpointRow, Checkpoints as _, LogReader, TileFolder, Tiles};
 use shuniu_engine::PartitionExtent;
 use shuniu_ledger::note::NoteVerifier;
 use shuniu_ledger::tile::TileName;
 use shuniu_ledger::{Draft, Tile};
 use shuniu_model::{Clock, Timestamp};
-use shuniu_store::{CheckpointRow, Store};
+use shuniu_store::Store;
 
 use crate::config::{Config, RecordStore};
 use crate::operator::Operator;
@@ -50,9 +50,6 @@ pub struct Plan<'a> {
     /// Secret files are left out.
     pub without_keys: bool,
 }
-
-/// What the checkpoint is of a log that is copied.
-type Checkpoint = CheckpointRow;
 
 impl Plan<'_> {
     /// Makes the backup; a hub may run. Blocks in between.
@@ -114,7 +111,7 @@ impl Plan<'_> {
         written.map_err(BackupError::Store)
     }
 
-    async fn copy_directory(&self, data: &Path) -> Result<Checkpoint, BackupError> {
+    async fn copy_directory(&self, data: &Path) -> Result<CheckpointRow, BackupError> {
         let file = data.join("directory.db");
         let store = directory::open(self.config).await.map_err(BackupError::Directory)?;
         let copied = store.copy_to_file(&file).await;
@@ -124,7 +121,7 @@ impl Plan<'_> {
         checkpoint_of(&file).await
     }
 
-    async fn copy_tiles(&self, to: &Path, row: &Checkpoint) -> Result<(), BackupError> {
+    async fn copy_tiles(&self, to: &Path, row: &CheckpointRow) -> Result<(), BackupError> {
         let (config, to, row) = (self.config.clone(), to.to_owned(), row.clone());
         files::blocking(move || {
             let from = tiles::open(&config).map_err(BackupError::Tiles)?;
@@ -150,11 +147,11 @@ impl Plan<'_> {
 }
 
 /// The checkpoint in a directory's file.
-async fn checkpoint_of(file: &Path) -> Result<Checkpoint, BackupError> {
+async fn checkpoint_of(file: &Path) -> Result<CheckpointRow, BackupError> {
     let store = Store::open_file(file).await.map_err(BackupError::Store)?;
-    let row = store.checkpoint().await;
+    let row = store.current().await;
     store.close().await;
-    row.map_err(BackupError::Store)?.ok_or(BackupError::NoCheckpoint)
+    row.map_err(BackupError::Checkpoint)?.ok_or(BackupError::NoCheckpoint)
 }
 
 fn public_key(tiles: &dyn Tiles, place: &str) -> Result<NoteVerifier, BackupError> {

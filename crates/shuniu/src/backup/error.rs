@@ -148,7 +148,7 @@ pub enum BackupError {
     #[error("the directory's checkpoint changes: a hub runs on it; stop it first")]
     InUse,
     /// The checkpoint cannot be read or set.
-    #[error("cannot set the audit log's checkpoint")]
+    #[error("cannot read or set the audit log's checkpoint")]
     Checkpoint(#[source] CheckpointFailure),
     /// The records cannot be copied.
     #[error("cannot copy the records")]

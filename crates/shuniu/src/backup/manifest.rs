@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use shuniu_archive::read_text_bounded;
+use shuniu_archive::{CheckpointRow, read_text_bounded};
 use shuniu_engine::PartitionExtent;
 use shuniu_model::Timestamp;
-use shuniu_store::CheckpointRow;
 
 use super::{BackupError, files};
 use crate::config::{Config, DirectoryStore, RecordStore};
@@ -82,7 +81,7 @@ impl Manifest {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             made_at: made_at.to_string(),
             tree_size: row.tree_size,
-            root: row.root.clone(),
+            root: row.root.to_string(),
             directory: match config.directory.store {
                 DirectoryStore::Sqlite => "sqlite",
                 DirectoryStore::Postgresql => "postgresql",

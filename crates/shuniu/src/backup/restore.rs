@@ -135,10 +135,7 @@ impl Restore<'_> {
                 None
             }
         };
-        let row = match resumed.as_ref().and_then(|resumed| resumed.row.clone()) {
-            Some(row) => row,
-            None => from_store(row)?,
-        };
+        let row = resumed.as_ref().and_then(|resumed| resumed.row.clone()).unwrap_or(row);
         if config.audit.tiles == TileStore::S3 {
             keep_in_store(config, has_newer).await?;
         }
@@ -147,11 +144,7 @@ impl Restore<'_> {
     }
 
     /// The newer tiles that there are, verified; and so that they begin with the backup's.
-    async fn newer(
-        &self,
-        config: &Config,
-        row: &shuniu_store::CheckpointRow,
-    ) -> Result<Option<Newer>, BackupError> {
+    async fn newer(&self, config: &Config, row: &CheckpointRow) -> Result<Option<Newer>, BackupError> {
         let (data, size, note) = (config.hub.data_folder.clone(), row.tree_size, row.note.clone());
         let (config, audit) = (config.clone(), self.audit.map(Path::to_owned));
         files::blocking(move || {
@@ -173,7 +166,7 @@ impl Restore<'_> {
         &self,
         config: &Config,
         clock: &Clock,
-        row: &shuniu_store::CheckpointRow,
+        row: &CheckpointRow,
         newer: Option<Newer>,
     ) -> Result<Resumed, BackupError> {
         let engine = EngineConfig::new(config.hub.data_folder.join("records"));
@@ -183,7 +176,7 @@ impl Restore<'_> {
         let records = Records::open(config, clock).await.map_err(failed)?;
         let suite = config.audit.suite().unwrap_or_default();
         let given = newer.as_ref().map(|newer| (Arc::clone(&newer.log), newer.note.clone()));
-        let resumed = resume(Arc::clone(&records.upstream), suite, &from_store(row.clone())?, given).await;
+        let resumed = resume(Arc::clone(&records.upstream), suite, row, given).await;
         records.close(PATIENCE).await;
         let resumed = resumed.map_err(BackupError::Resume)?;
         if let Some(newer) = newer {
@@ -320,12 +313,6 @@ async fn keep_in_store(config: &Config, has_newer: bool) -> Result<(), BackupErr
         files::make_folder(&folder)
     })
     .await
-}
-
-fn from_store(row: shuniu_store::CheckpointRow) -> Result<CheckpointRow, BackupError> {
-    let shuniu_store::CheckpointRow { tree_size, next_offset, root, note } = row;
-    let root = root.parse().map_err(|_| BackupError::NoCheckpoint)?;
-    Ok(CheckpointRow { tree_size, next_offset, root, note })
 }
 
 /// The folder is empty or not there, and can be put in place by renaming; where it is.
