@@ -99,7 +99,18 @@ pub enum AuditError {
 /// # Errors
 /// See [`AuditError`].
 pub fn open(tiles: Arc<dyn Tiles>, place: &str, key: Option<&Path>) -> Result<LogReader, AuditError> {
-    let place = place.to_owned();
+    let key = public_key(tiles.as_ref(), place, key)?;
+    LogReader::open(tiles, key)
+        .map_err(|source| AuditError::Log { place: place.to_owned(), source: Box::new(source) })
+}
+
+/// A log's public key: the one in that file, or the one beside the tiles.
+pub(crate) fn public_key(
+    tiles: &dyn Tiles,
+    place: &str,
+    key: Option<&Path>,
+) -> Result<NoteVerifier, AuditError> {
+    let place = || place.to_owned();
     let (path, text) = match key {
         Some(path) => {
             let text = read_text_bounded(path, KEY_BYTES_MAX);
@@ -108,12 +119,11 @@ pub fn open(tiles: Arc<dyn Tiles>, place: &str, key: Option<&Path>) -> Result<Lo
         }
         None => match tiles.public_key() {
             Ok(Some(text)) => (PathBuf::from("audit.pub"), text),
-            Ok(None) => return Err(AuditError::NoKey { place }),
-            Err(source) => return Err(AuditError::KeyBeside { place, source }),
+            Ok(None) => return Err(AuditError::NoKey { place: place() }),
+            Err(source) => return Err(AuditError::KeyBeside { place: place(), source }),
         },
     };
-    let key = NoteVerifier::parse(text.trim()).map_err(|source| AuditError::Key { path, source })?;
-    LogReader::open(tiles, key).map_err(|source| AuditError::Log { place, source: Box::new(source) })
+    NoteVerifier::parse(text.trim()).map_err(|source| AuditError::Key { path, source })
 }
 
 /// A checkpoint that an auditor has kept.

@@ -15,9 +15,10 @@ mod manifest;
 mod restore;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use shuniu_archive::{AUDIT_TOPIC, CheckpointRow, Checkpoints as _, LogReader, TileFolder, Tiles};
+use shuniu_archive::{
+    AUDIT_TOPIC, CheckpointRow, Checkpoints as _, LogReader, TileFolder, Tiles, VerifyError,
+};
 use shuniu_engine::PartitionExtent;
 use shuniu_ledger::note::NoteVerifier;
 use shuniu_ledger::tile::TileName;
@@ -25,9 +26,10 @@ use shuniu_ledger::{Draft, Tile};
 use shuniu_model::{Clock, Timestamp};
 use shuniu_store::Store;
 
+use crate::audit::AuditError;
 use crate::config::{Config, RecordStore};
 use crate::operator::Operator;
-use crate::{directory, tiles};
+use crate::{audit, directory, tiles};
 
 pub use error::BackupError;
 pub use manifest::{Backup, Manifest};
@@ -125,7 +127,7 @@ impl Plan<'_> {
         let (config, to, row) = (self.config.clone(), to.to_owned(), row.clone());
         files::blocking(move || {
             let from = tiles::open(&config).map_err(BackupError::Tiles)?;
-            let key = public_key(from.as_ref(), &tiles::place(&config))?;
+            let key = public_key(from.as_ref(), &tiles::place(&config), None)?;
             let target = TileFolder::create(&to).map_err(BackupError::Tile)?;
             copy_tiles(from.as_ref(), &target, row.tree_size)?;
             target.publish_key(&key).map_err(BackupError::Tile)?;
@@ -154,10 +156,13 @@ async fn checkpoint_of(file: &Path) -> Result<CheckpointRow, BackupError> {
     row.map_err(BackupError::Checkpoint)?.ok_or(BackupError::NoCheckpoint)
 }
 
-fn public_key(tiles: &dyn Tiles, place: &str) -> Result<NoteVerifier, BackupError> {
-    let text = tiles.public_key().map_err(BackupError::Tile)?;
-    let text = text.ok_or_else(|| BackupError::NoPublicKey { place: place.to_owned() })?;
-    NoteVerifier::parse(text.trim()).map_err(BackupError::PublicKey)
+/// The log's public key: the one in that file, or the one beside the tiles.
+fn public_key(tiles: &dyn Tiles, place: &str, key: Option<&Path>) -> Result<NoteVerifier, BackupError> {
+    audit::public_key(tiles, place, key).map_err(|error| match error {
+        // Without the advice to give another: only a check takes one.
+        AuditError::NoKey { place } => BackupError::NoPublicKey { place },
+        error => BackupError::PublicKey(Box::new(error)),
+    })
 }
 
 /// Copies the tiles of a tree of that size. What is there already must be the same.
@@ -176,15 +181,18 @@ fn copy_tiles(from: &dyn Tiles, to: &dyn Tiles, tree_size: u64) -> Result<(), Ba
     to.put(&some).map_err(BackupError::Tile)
 }
 
-/// Verifies a log from its tiles. Every boot's chain must be whole.
+/// Verifies a log from its tiles.
 fn verify(folder: &Path, key: NoteVerifier) -> Result<LogReader, BackupError> {
     let failed = |source| BackupError::Log { folder: folder.to_owned(), source: Box::new(source) };
     let log = LogReader::open(TileFolder::open(folder), key).map_err(failed)?;
-    let verified = log.verify_log(&mut |_| {}).map_err(failed)?;
-    match verified.chain_failures.into_iter().next() {
-        None => Ok(log),
-        Some(failure) => Err(failed(failure)),
-    }
+    whole(&log).map_err(failed)?;
+    Ok(log)
+}
+
+/// Verifies every tile and entry. Every boot's chain must be whole.
+fn whole(log: &LogReader) -> Result<(), VerifyError> {
+    let verified = log.verify_log(&mut |_| {})?;
+    verified.chain_failures.into_iter().next().map_or(Ok(()), Err)
 }
 
 /// Checks a backup: every file against the manifest, and the audit log from its tiles. Blocks.
@@ -197,15 +205,8 @@ pub async fn check(folder: &Path, key: Option<PathBuf>) -> Result<Manifest, Back
         let backup = Backup::open(&owned)?;
         backup.check_files()?;
         let audit = owned.join("data/audit");
-        let tiles: Arc<dyn Tiles> = Arc::new(TileFolder::open(&audit));
-        let key = match key {
-            Some(path) => {
-                let text = shuniu_archive::read_text_bounded(&path, shuniu_archive::KEY_BYTES_MAX);
-                let text = text.map_err(BackupError::io("read", &path))?;
-                NoteVerifier::parse(text.trim()).map_err(BackupError::PublicKey)?
-            }
-            None => public_key(tiles.as_ref(), &audit.display().to_string())?,
-        };
+        let tiles = TileFolder::open(&audit);
+        let key = public_key(&tiles, &audit.display().to_string(), key.as_deref())?;
         let log = verify(&audit, key)?;
         let (size, root) = (log.checkpoint().size, log.checkpoint().root.to_string());
         if (size, &root) != (backup.manifest.tree_size, &backup.manifest.root) {

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use shuniu_archive::{CheckpointFailure, ResumeError, TileError, VerifyError};
 use shuniu_engine::EngineError;
-use shuniu_ledger::note::KeyError;
 use shuniu_store::StoreError;
 
+use crate::audit::AuditError;
 use crate::config::ConfigError;
 use crate::directory::DirectoryError;
 use crate::operator::OperatorError;
@@ -129,9 +129,9 @@ pub enum BackupError {
         /// Where the tiles are.
         place: String,
     },
-    /// The public key is none.
+    /// The public key cannot be read, or is none.
     #[error("cannot read the audit log's public key")]
-    PublicKey(#[source] KeyError),
+    PublicKey(#[source] Box<AuditError>),
     /// Not the data folder's owner.
     #[error("cannot work on this data folder")]
     Operator(#[source] OperatorError),

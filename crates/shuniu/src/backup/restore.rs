@@ -23,7 +23,7 @@ use shuniu_ledger::note::NoteVerifier;
 use shuniu_model::Clock;
 use shuniu_store::Store;
 
-use super::{Backup, BackupError, Manifest, checkpoint_of, copy_tiles, files, public_key, verify};
+use super::{Backup, BackupError, Manifest, checkpoint_of, copy_tiles, files, public_key, verify, whole};
 use crate::config::{Config, DirectoryStore, RecordStore, TileStore};
 use crate::operator::Operator;
 use crate::serve::Records;
@@ -148,7 +148,7 @@ impl Restore<'_> {
         let (data, size, note) = (config.hub.data_folder.clone(), row.tree_size, row.note.clone());
         let (config, audit) = (config.clone(), self.audit.map(Path::to_owned));
         files::blocking(move || {
-            let key = public_key(&TileFolder::open(&data.join("audit")), "the backup")?;
+            let key = public_key(&TileFolder::open(&data.join("audit")), "the backup", None)?;
             let (tiles, place): (Arc<dyn Tiles>, PathBuf) = match audit {
                 Some(folder) => (Arc::new(TileFolder::open(&folder)), folder),
                 None if config.audit.tiles == TileStore::S3 => {
@@ -267,11 +267,8 @@ fn newer(
         return Ok(None);
     }
     log.verify_growth(earlier).map_err(failed)?;
-    let verified = log.verify_log(&mut |_| {}).map_err(failed)?;
-    match verified.chain_failures.into_iter().next() {
-        None => Ok(Some(Newer { log: Arc::new(log), tiles, note })),
-        Some(failure) => Err(failed(failure)),
-    }
+    whole(&log).map_err(failed)?;
+    Ok(Some(Newer { log: Arc::new(log), tiles, note }))
 }
 
 /// Takes newer tiles over into the data folder, unless they are where they belong.
@@ -300,7 +297,7 @@ async fn keep_in_store(config: &Config, has_newer: bool) -> Result<(), BackupErr
             return files::make_folder(&folder);
         }
         let (from, to) = (TileFolder::open(&folder), tiles::create(&config).map_err(BackupError::Tiles)?);
-        let key = public_key(&from, "the backup")?;
+        let key = public_key(&from, "the backup", None)?;
         if let Some(note) = from.checkpoint().map_err(BackupError::Tile)? {
             let log = LogReader::under(from.clone(), key.clone(), &note);
             let log =
