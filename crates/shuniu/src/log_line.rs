@@ -52,7 +52,7 @@ fn filter(level: LogLevel) -> LevelFilter {
     }
 }
 
-/// Writers of events, each as one line: a control character within it is written as its escape. Header names, topics,
+/// Writers of events, each as one line: what moves a terminal within it is written as its escape. Header names, topics,
 /// group ids, client ids and paths come from clients, and one with a line feed must not write a line of its own.
 struct Lines<M>(M);
 
@@ -74,8 +74,8 @@ impl<W: Write> Write for Line<W> {
     /// An event comes whole, with the line feed that ends it.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = event.strip_suffix(b"\n").unwrap_or(event);
-        if text.iter().any(u8::is_ascii_control) || text.contains(&C1_LEAD) {
-            self.0.write_all(escaped(text).as_bytes())?;
+        if text.iter().any(|byte| byte.is_ascii_control() || LEADS.contains(byte)) {
+            self.0.write_all(shuniu_model::shown(&String::from_utf8_lossy(text)).as_bytes())?;
             self.0.write_all(event.get(text.len()..).unwrap_or_default())?;
         } else {
             self.0.write_all(event)?;
@@ -88,20 +88,9 @@ impl<W: Write> Write for Line<W> {
     }
 }
 
-/// The first byte of U+0080 to U+00BF in UTF-8, among them terminals' other control characters.
-const C1_LEAD: u8 = 0xc2;
-
-fn escaped(text: &[u8]) -> String {
-    let mut line = String::with_capacity(text.len() + 16);
-    for character in String::from_utf8_lossy(text).chars() {
-        if character.is_control() {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
-    }
-    line
-}
+/// The first bytes in UTF-8 of U+0080 to U+00BF, among them terminals' other control characters, and of U+2000 to U+2FFF,
+/// among them those that turn the direction of writing.
+const LEADS: [u8; 2] = [0xc2, 0xe2];
 
 #[cfg(test)]
 mod tests {
@@ -132,13 +121,15 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             let said = "x\n2026-01-01 ERROR all is lost\r\u{1b}[2J\u{9b}2J";
             tracing::info!(topic = said, shown = %said, "a client said {said}");
+            tracing::info!("turned \u{202e}back");
             tracing::info!("文 é");
         });
         let bytes = written.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let log = String::from_utf8(bytes).unwrap();
-        assert_eq!(log.lines().count(), 2, "{log}");
-        assert_eq!(log.chars().filter(|character| character.is_control()).count(), 2, "{log:?}");
+        assert_eq!(log.lines().count(), 3, "{log}");
+        assert_eq!(log.chars().filter(|character| character.is_control()).count(), 3, "{log:?}");
         assert!(log.contains("a client said x\\n2026-01-01 ERROR all is lost\\r"), "{log}");
+        assert!(log.contains("turned \\u{202e}back\n"), "{log}");
         assert!(log.ends_with("文 é\n"), "{log}");
     }
 }
