@@ -70,7 +70,7 @@ pub(crate) async fn check(
     Ok(differing)
 }
 
-/// Mends what can be mended of a topic; who did it is written down first.
+/// Mends what can be mended of a topic; who did it is written down first. Gives the directory's version with that.
 ///
 /// # Errors
 /// See [`TopicsError`].
@@ -79,14 +79,15 @@ pub(crate) async fn mend(
     store: &Store,
     operator: &str,
     topic: &Differing,
-) -> Result<(), TopicsError> {
+) -> Result<u64, TopicsError> {
     let mended: Vec<Drift> = topic.drift.iter().filter(|drift| drift.can_be_mended()).cloned().collect();
     let detail: Vec<String> = mended.iter().map(ToString::to_string).collect();
     let target = format!("topic {}", topic.spec.name);
     let draft =
         Draft::administered(Actor::operator(operator), &target, &format!("mended: {}", detail.join("; ")));
     let draft = serde_json::to_string(&draft).map_err(TopicsError::Entry)?;
-    store.write(&[], &[draft]).await.map_err(TopicsError::Store)?;
+    let version = store.write(&[], &[draft]).await.map_err(TopicsError::Store)?;
     let connection = connect_any(upstream).await.map_err(TopicsError::Upstream)?;
-    mend_topic(connection.as_ref(), &topic.spec, &mended).await.map_err(TopicsError::Topic)
+    mend_topic(connection.as_ref(), &topic.spec, &mended).await.map_err(TopicsError::Topic)?;
+    Ok(version)
 }

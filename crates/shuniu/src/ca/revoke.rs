@@ -65,17 +65,17 @@ pub async fn revoke(config: &Config, certificate: &str, reason: &str) -> Result<
     let change = Change::RevokeCertificate { serial: serial.clone(), reason: reason.to_owned() };
     let written = async {
         if store.facts().await?.revoked_certificates.contains(&serial) {
-            return Ok(true);
+            return Ok(None);
         }
-        store.write(&[change], &[draft]).await?;
-        Ok(false)
+        store.write(&[change], &[draft]).await.map(Some)
     };
     let written = written.await;
-    let kept = directory::written(config, &store).await;
     store.close().await;
-    let earlier = written.map_err(failed)?;
-    kept.map_err(RevokeError::Directory)?;
-    Ok(Revoked { serial, earlier })
+    let version = written.map_err(failed)?;
+    if let Some(version) = version {
+        directory::written(config, version).map_err(RevokeError::Directory)?;
+    }
+    Ok(Revoked { serial, earlier: version.is_none() })
 }
 
 /// A file that is there is a certificate's; anything else a serial number.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use shuniu_archive::read_text_bounded;
 use shuniu_exchange::apply::{Context, DirectoryFile};
+use shuniu_store::Store;
 
 use super::place::Place;
 use super::{Failure, block_on, say};
@@ -50,8 +51,11 @@ pub(super) enum Command {
 
 /// Topics that are not what the directory says.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} topics are not as the directory says{1}")]
-struct Differs(usize, &'static str);
+#[error("{} not as the directory says{hint}", counted(*count as u64, "topic is", "topics are"))]
+struct Differs {
+    count: usize,
+    hint: &'static str,
+}
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     super::keep_from_others();
@@ -89,7 +93,7 @@ async fn apply(file: &Path, config: &Config, dry_run: bool) -> Result<(), Failur
         say(format_args!("{count}; nothing was changed (--dry-run)"));
     } else {
         let version = changes.apply(&store, operator.login()).await?;
-        directory::written(config, &store).await?;
+        directory::written(config, version)?;
         say(format_args!("{count} applied; the policy is at version {version}"));
     }
     store.close().await;
@@ -99,35 +103,48 @@ async fn apply(file: &Path, config: &Config, dry_run: bool) -> Result<(), Failur
 async fn check(config: &Config, repair: bool) -> Result<(), Failure> {
     let operator = Operator::of(&config.hub.data_folder)?;
     let records = Records::open(config, &clock::system()).await?;
-    let store = directory::open(config).await?;
-    let checked = topics::check(records.upstream.as_ref(), &store, records.replication).await;
-    let differing = match checked {
-        Ok(differing) => differing,
-        Err(error) => return Err(error.into()),
+    let checked = async {
+        let store = directory::open(config).await?;
+        let checked = compare(config, &records, &store, repair.then_some(&operator)).await;
+        store.close().await;
+        checked
     };
+    let checked = checked.await;
+    records.close(Duration::from_secs(config.hub.shutdown_seconds)).await;
+    let (differing, left) = checked?;
+    if left > 0 {
+        let hint =
+            if repair { ": what is left is for a person to mend" } else { ": --repair mends what can be" };
+        return Err(Differs { count: left, hint }.into());
+    }
+    if differing == 0 {
+        say("the topics are as the directory says");
+    }
+    Ok(())
+}
+
+/// How many topics differ, and how many still do once whoever repairs has mended what can be.
+async fn compare(
+    config: &Config,
+    records: &Records,
+    store: &Store,
+    repairer: Option<&Operator>,
+) -> Result<(usize, usize), Failure> {
+    let upstream = records.upstream.as_ref();
+    let differing = topics::check(upstream, store, records.replication).await?;
     for topic in &differing {
         for drift in &topic.drift {
             say(format_args!("{}: {drift}", topic.spec.name));
         }
     }
     let mut left = differing.len();
-    if repair {
+    if let Some(operator) = repairer {
         for topic in differing.iter().filter(|topic| topic.can_be_mended()) {
-            topics::mend(records.upstream.as_ref(), &store, operator.login(), topic).await?;
+            let version = topics::mend(upstream, store, operator.login(), topic).await?;
+            directory::written(config, version)?;
             say(format_args!("{}: mended", topic.spec.name));
             left -= usize::from(topic.is_mended_whole());
         }
     }
-    directory::written(config, &store).await?;
-    store.close().await;
-    records.close(Duration::from_secs(config.hub.shutdown_seconds)).await;
-    if left > 0 {
-        let hint =
-            if repair { ": what is left is for a person to mend" } else { ": --repair mends what can be" };
-        return Err(Differs(left, hint).into());
-    }
-    if differing.is_empty() {
-        say("the topics are as the directory says");
-    }
-    Ok(())
+    Ok((differing.len(), left))
 }

@@ -72,9 +72,6 @@ async fn record(hub: &Config, draft: &Draft) -> Result<(), Failure> {
     let draft = serde_json::to_string(draft)?;
     let store = directory::open(hub).await?;
     let written = store.write(&[], &[draft]).await;
-    let kept = directory::written(hub, &store).await;
     store.close().await;
-    written?;
-    kept?;
-    Ok(())
+    Ok(directory::written(hub, written?)?)
 }
