@@ -89,11 +89,14 @@ impl Plan<'_> {
         // Listed last: a key that the copied directory or log names is there by now.
         let secrets = files::Papers::of(self.config)?;
         let left_out = secrets.copy(&data, self.without_keys)?;
-        let text = match self.config_file {
-            Some(path) => std::fs::read_to_string(path).map_err(BackupError::io("read", path))?,
-            None => self.config.to_toml().map_err(BackupError::Config)?,
-        };
-        files::write(&partial.join("hub.toml"), text.as_bytes())?;
+        let config_file = partial.join("hub.toml");
+        match self.config_file {
+            Some(path) => files::copy(path, &config_file)?,
+            None => {
+                let text = self.config.to_toml().map_err(BackupError::Config)?;
+                files::write(&config_file, text.as_bytes())?;
+            }
+        }
         let mut manifest = Manifest::new(self.config, made_at, &row, partitions);
         manifest.left_out = left_out;
         manifest.outside = secrets.outside();

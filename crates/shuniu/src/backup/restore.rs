@@ -83,11 +83,7 @@ impl Restore<'_> {
         let backup = Arc::new(Backup::open(self.folder)?);
         let checked = Arc::clone(&backup);
         files::blocking(move || checked.check_files()).await?;
-        let mut config = match self.config {
-            Some(path) => Config::read(path),
-            None => Config::read(&self.folder.join("hub.toml")),
-        }
-        .map_err(BackupError::Config)?;
+        let mut config = Config::read(&self.config_file()).map_err(BackupError::Config)?;
         let stated = config.hub.data_folder.clone();
         let partial = files::partial(into)?;
         config.hub.data_folder.clone_from(&partial);
@@ -110,6 +106,10 @@ impl Restore<'_> {
         }
     }
 
+    fn config_file(&self) -> PathBuf {
+        self.config.map_or_else(|| self.folder.join("hub.toml"), Path::to_owned)
+    }
+
     async fn fill(
         &self,
         backup: &Backup,
@@ -120,21 +120,18 @@ impl Restore<'_> {
         for name in backup.data_files() {
             files::copy(&self.folder.join("data").join(name), &data.join(name))?;
         }
-        let config_file = self.config.map_or_else(|| self.folder.join("hub.toml"), Path::to_owned);
-        files::copy(&config_file, &data.join("hub.toml"))?;
+        files::copy(&self.config_file(), &data.join("hub.toml"))?;
         let file = data.join("directory.db");
         let row = checkpoint_of(&file).await?;
         let newer = self.newer(config, &row).await?;
         let has_newer = newer.is_some();
         let resumed = match config.records.store {
-            RecordStore::Engine => Some(self.go_on(config, clock, &row, newer).await?),
-            RecordStore::Kafka => {
-                if let Some(newer) = newer {
-                    take_over(config, newer).await?;
-                }
-                None
-            }
+            RecordStore::Engine => Some(go_on(config, clock, &row, newer.as_ref()).await?),
+            RecordStore::Kafka => None,
         };
+        if let Some(newer) = newer {
+            take_over(config, newer).await?;
+        }
         let row = resumed.as_ref().and_then(|resumed| resumed.row.clone()).unwrap_or(row);
         if config.audit.tiles == TileStore::S3 {
             keep_in_store(config, has_newer).await?;
@@ -159,30 +156,6 @@ impl Restore<'_> {
             newer(tiles, place, key, size, &note)
         })
         .await
-    }
-
-    /// Passes over what was given out, and brings the log's topic up to the newer tiles.
-    async fn go_on(
-        &self,
-        config: &Config,
-        clock: &Clock,
-        row: &CheckpointRow,
-        newer: Option<Newer>,
-    ) -> Result<Resumed, BackupError> {
-        let engine = EngineConfig::new(config.hub.data_folder.join("records"));
-        let skipped = shuniu_engine::skip_ahead(&engine, AUDIT_TOPIC, OFFSETS_PASSED_OVER).await;
-        skipped.map_err(BackupError::Engine)?;
-        let failed = |error| BackupError::Records(Box::new(error));
-        let records = Records::open(config, clock).await.map_err(failed)?;
-        let suite = config.audit.suite().unwrap_or_default();
-        let given = newer.as_ref().map(|newer| (Arc::clone(&newer.log), newer.note.clone()));
-        let resumed = resume(Arc::clone(&records.upstream), suite, row, given).await;
-        records.close(PATIENCE).await;
-        let resumed = resumed.map_err(BackupError::Resume)?;
-        if let Some(newer) = newer {
-            take_over(config, newer).await?;
-        }
-        Ok(resumed)
     }
 
     async fn put_directory(
@@ -240,6 +213,25 @@ impl Restore<'_> {
     }
 }
 
+/// Passes over what was given out, and brings the log's topic up to the newer tiles.
+async fn go_on(
+    config: &Config,
+    clock: &Clock,
+    row: &CheckpointRow,
+    newer: Option<&Newer>,
+) -> Result<Resumed, BackupError> {
+    let engine = EngineConfig::new(config.hub.data_folder.join("records"));
+    let skipped = shuniu_engine::skip_ahead(&engine, AUDIT_TOPIC, OFFSETS_PASSED_OVER).await;
+    skipped.map_err(BackupError::Engine)?;
+    let failed = |error| BackupError::Records(Box::new(error));
+    let records = Records::open(config, clock).await.map_err(failed)?;
+    let suite = config.audit.suite().unwrap_or_default();
+    let given = newer.map(|newer| (Arc::clone(&newer.log), newer.note.clone()));
+    let resumed = resume(Arc::clone(&records.upstream), suite, row, given).await;
+    records.close(PATIENCE).await;
+    resumed.map_err(BackupError::Resume)
+}
+
 /// Sets the checkpoint, and passes over what was given out.
 async fn put(store: &Store, row: CheckpointRow, draft: &str) -> Result<(), BackupError> {
     let failed = |error: shuniu_archive::CheckpointFailure| BackupError::Checkpoint(error);
@@ -292,24 +284,24 @@ async fn keep_in_store(config: &Config, has_newer: bool) -> Result<(), BackupErr
     let config = config.clone();
     files::blocking(move || {
         let folder = config.hub.data_folder.join("audit");
-        if has_newer {
-            fs::remove_dir_all(&folder).map_err(BackupError::io("remove", &folder))?;
-            return files::make_folder(&folder);
-        }
-        let (from, to) = (TileFolder::open(&folder), tiles::create(&config).map_err(BackupError::Tiles)?);
-        let key = public_key(&from, "the backup", None)?;
-        if let Some(note) = from.checkpoint().map_err(BackupError::Tile)? {
-            let log = LogReader::under(from.clone(), key.clone(), &note);
-            let log =
-                log.map_err(|source| BackupError::Log { folder: folder.clone(), source: Box::new(source) })?;
-            copy_tiles(&from, to.as_ref(), log.checkpoint().size)?;
-            to.publish_key(&key).map_err(BackupError::Tile)?;
-            to.publish(&note).map_err(BackupError::Tile)?;
+        if !has_newer {
+            put_in_store(&config, &folder)?;
         }
         fs::remove_dir_all(&folder).map_err(BackupError::io("remove", &folder))?;
         files::make_folder(&folder)
     })
     .await
+}
+
+fn put_in_store(config: &Config, folder: &Path) -> Result<(), BackupError> {
+    let (from, to) = (TileFolder::open(folder), tiles::create(config).map_err(BackupError::Tiles)?);
+    let key = public_key(&from, "the backup", None)?;
+    let Some(note) = from.checkpoint().map_err(BackupError::Tile)? else { return Ok(()) };
+    let log = LogReader::under(from.clone(), key.clone(), &note)
+        .map_err(|source| BackupError::Log { folder: folder.to_owned(), source: Box::new(source) })?;
+    copy_tiles(&from, to.as_ref(), log.checkpoint().size)?;
+    to.publish_key(&key).map_err(BackupError::Tile)?;
+    to.publish(&note).map_err(BackupError::Tile)
 }
 
 /// The folder is empty or not there, and can be put in place by renaming; where it is.
