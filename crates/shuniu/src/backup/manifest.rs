@@ -33,10 +33,10 @@ pub struct Manifest {
     pub tree_size: u64,
     /// The checkpoint's root.
     pub root: String,
-    /// What the directory was in: `sqlite` or `postgresql`. The copy is SQLite.
-    pub directory: String,
-    /// Where records are: `engine`, whose records are in the backup, or `kafka`, whose are not.
-    pub records: String,
+    /// What the directory was in. The copy is SQLite.
+    pub directory: DirectoryStore,
+    /// Where records are: the engine's are in the backup, the cluster's are not.
+    pub records: RecordStore,
     /// The engine's partitions.
     pub partitions: Vec<PartitionText>,
     /// Secret files of the data folder that were left out.
@@ -82,16 +82,8 @@ impl Manifest {
             made_at: made_at.to_string(),
             tree_size: row.tree_size,
             root: row.root.to_string(),
-            directory: match config.directory.store {
-                DirectoryStore::Sqlite => "sqlite",
-                DirectoryStore::Postgresql => "postgresql",
-            }
-            .to_owned(),
-            records: match config.records.store {
-                RecordStore::Engine => "engine",
-                RecordStore::Kafka => "kafka",
-            }
-            .to_owned(),
+            directory: config.directory.store,
+            records: config.records.store,
             partitions: partitions.collect(),
             left_out: Vec::new(),
             outside: Vec::new(),

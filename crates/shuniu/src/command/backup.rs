@@ -8,6 +8,7 @@ use super::place::Place;
 use super::{Failure, block_on, say};
 use crate::backup::{self, Manifest, Plan};
 use crate::clock;
+use crate::config::RecordStore;
 use crate::figure::{counted, figure};
 
 #[derive(Debug, Args)]
@@ -55,7 +56,7 @@ pub(super) fn tell(manifest: &Manifest) {
     let entries = counted(manifest.tree_size, "entry", "entries");
     say(format_args!("audit log   {entries} under the checkpoint, root {}", manifest.root));
     match manifest.partitions.len() {
-        0 if manifest.records != "engine" => {
+        0 if manifest.records == RecordStore::Kafka => {
             say("records     on the Apache Kafka cluster, not in the backup")
         }
         count => say(format_args!("records     {}", counted(count as u64, "partition", "partitions"))),
