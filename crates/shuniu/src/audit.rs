@@ -9,7 +9,7 @@ use shuniu_archive::{
 use shuniu_ledger::Draft;
 use shuniu_ledger::note::{KeyError, NoteVerifier};
 use shuniu_schema::Schema;
-use shuniu_store::StoreError;
+use shuniu_store::{Store, StoreError};
 
 use crate::config::Config;
 use crate::directory::{self, DirectoryError};
@@ -140,13 +140,9 @@ pub fn earlier(path: &Path) -> Result<String, AuditError> {
 ///
 /// # Errors
 /// [`AuditError::NoSubject`] when none may.
-pub async fn check_subject(config: &Config, subject: &str) -> Result<(), AuditError> {
-    Operator::of(&config.hub.data_folder).map_err(AuditError::Operator)?;
-    let store = directory::open(config).await.map_err(AuditError::Directory)?;
-    let facts = store.facts().await;
-    store.close().await;
+async fn check_subject(store: &Store, subject: &str) -> Result<(), AuditError> {
     let mut items = Vec::new();
-    for resource in facts.map_err(AuditError::Store)?.resources {
+    for resource in store.facts().await.map_err(AuditError::Store)?.resources {
         // A version that is not read any more may have been published with.
         let schemas: Vec<Schema> =
             resource.versions.iter().filter_map(|version| Schema::parse(&version.text).ok()).collect();
@@ -168,20 +164,31 @@ fn one_of(items: &[String]) -> String {
 }
 
 /// Writes down, durably, that the data folder's owner is about to read the log, and for what: it becomes an entry when
-/// the hub next looks, at once if it runs. What is returned can be read then.
+/// the hub next looks, at once if it runs. What is returned can be read then. For a `subject` that cannot be one,
+/// nothing is written down, and nothing can be read.
 ///
 /// # Errors
 /// See [`AuditError`].
-pub async fn record_reading(config: &Config, command: &str, query: &str) -> Result<Recorded, AuditError> {
+pub async fn record_reading(
+    config: &Config,
+    command: &str,
+    query: &str,
+    subject: Option<&str>,
+) -> Result<Recorded, AuditError> {
     let data_folder = &config.hub.data_folder;
     let operator = Operator::of(data_folder).map_err(AuditError::Operator)?;
     let draft = Draft::audit_read(operator.actor(), command, query);
     let draft = serde_json::to_string(&draft).map_err(AuditError::Entry)?;
     let store = directory::open(config).await.map_err(AuditError::Directory)?;
-    let written = store.outbox_add(&draft).await;
+    let written = async {
+        if let Some(subject) = subject {
+            check_subject(&store, subject).await?;
+        }
+        store.outbox_add(&draft).await.map_err(AuditError::Store)
+    };
+    let written = written.await;
     store.close().await;
-    written.map_err(AuditError::Store)?;
-    Ok(Recorded(()))
+    written.map(|_| Recorded(()))
 }
 
 /// A reading that is written down.
@@ -225,8 +232,10 @@ mod tests {
         let mut config = Config::default();
         config.hub.data_folder = data.path().to_owned();
         // There is no log to read, and still it is on record that somebody tried.
-        let recorded = record_reading(&config, "search", "resource population").await.unwrap();
+        let recorded = record_reading(&config, "search", "resource population", None).await.unwrap();
         assert!(recorded.open(&config).is_err());
+        let refused = record_reading(&config, "trace", "subject (one)", Some("张三")).await.err();
+        assert!(matches!(refused, Some(AuditError::NoSubject { .. })));
         let store = directory::open(&config).await.unwrap();
         let entries = store.outbox_next(10).await.unwrap();
         assert_eq!(entries.len(), 1);

@@ -3,7 +3,7 @@
 use clap::Args;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use shuniu_archive::Search;
+use shuniu_archive::{LogReader, Search};
 use shuniu_ledger::{Action, Outcome, SubjectMac};
 use shuniu_model::identifier::Uscc;
 use shuniu_model::{GrantId, ResourceName, SystemId, Timestamp};
@@ -46,7 +46,7 @@ pub(super) struct Conditions {
 
 impl Conditions {
     /// The conditions in words, for the entry about the search. Whom it was about is personal data and stays out.
-    pub(super) fn in_words(&self) -> String {
+    fn in_words(&self) -> String {
         let mut words = Vec::new();
         let mut word = |name: &str, value: Option<String>| {
             if let Some(value) = value {
@@ -65,16 +65,17 @@ impl Conditions {
         if words.is_empty() { "everything".to_owned() } else { words.join(", ") }
     }
 
-    /// Whether there can be such a subject.
-    pub(super) fn check(&self, config: &Config) -> Result<(), Failure> {
-        match &self.subject {
-            Some(subject) => Ok(block_on(audit::check_subject(config, subject))??),
-            None => Ok(()),
-        }
+    /// Writes down that `command` reads the log, and opens it; with the search.
+    pub(super) fn open(self, config: &Config, command: &str) -> Result<(LogReader, Search), Failure> {
+        let subject = self.subject.as_deref();
+        let recorded = block_on(audit::record_reading(config, command, &self.in_words(), subject))??;
+        let log = recorded.open(config)?;
+        let search = self.search(&Keys::open(&config.hub.data_folder)?, &config.hub.time_zone)?;
+        Ok((log, search))
     }
 
     /// The search; the keys of all years turn a subject into its digests, and dates are days of the hub's time zone.
-    pub(super) fn search(self, keys: &Keys, time_zone: &str) -> Result<Search, Failure> {
+    fn search(self, keys: &Keys, time_zone: &str) -> Result<Search, Failure> {
         let zone = TimeZone::get(time_zone)?;
         let subject = match &self.subject {
             Some(subject) => digests(keys, subject)?,

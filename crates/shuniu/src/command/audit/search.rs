@@ -3,11 +3,9 @@
 use clap::Args;
 
 use super::super::place::Place;
-use super::super::{Failure, block_on, note, say};
+use super::super::{Failure, note, say};
 use super::conditions::Conditions;
 use super::line;
-use crate::audit;
-use crate::keys::Keys;
 
 #[derive(Debug, Args)]
 pub(in crate::command) struct Command {
@@ -22,10 +20,7 @@ pub(in crate::command) struct Command {
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     let config = command.place.config()?;
-    command.conditions.check(&config)?;
-    let recorded = block_on(audit::record_reading(&config, "search", &command.conditions.in_words()))??;
-    let log = recorded.open(&config)?;
-    let search = command.conditions.search(&Keys::open(&config.hub.data_folder)?, &config.hub.time_zone)?;
+    let (log, search) = command.conditions.open(&config, "search")?;
     let mut is_empty = true;
     for (shown, found) in log.search(&search).enumerate() {
         is_empty = false;

@@ -20,10 +20,10 @@ pub(in crate::command) struct Command {
 pub(super) fn run(command: &Command) -> Result<(), Failure> {
     // Who it is about stays out of the entry: it is personal data.
     let config = command.place.config()?;
-    block_on(audit::check_subject(&config, &command.subject))??;
-    let recorded = block_on(audit::record_reading(&config, "trace", "subject (one)"))??;
+    let subject = command.subject.as_str();
+    let recorded = block_on(audit::record_reading(&config, "trace", "subject (one)", Some(subject)))??;
     let log = recorded.open(&config)?;
-    let digests = conditions::digests(&Keys::open(&config.hub.data_folder)?, &command.subject)?;
+    let digests = conditions::digests(&Keys::open(&config.hub.data_folder)?, subject)?;
     let trace = log.trace(&digests)?;
     say(format_args!(
         "{} the subject, at {} on topics{}",
