@@ -57,7 +57,8 @@ impl Default for Options {
 
 /// The HTTP door.
 pub struct Door {
-    /// TLS 1.3 with client certificates, as each handshake finds it.
+    /// TLS 1.3 with client certificates, as each handshake finds it. Without resumption: a resumed session shows no
+    /// certificate again, so one that has ended since would still be let in.
     pub tls: watch::Receiver<Arc<ServerConfig>>,
     /// The use cases.
     pub exchange: Arc<Exchange>,
@@ -96,7 +97,7 @@ impl Door {
         cancel: &CancellationToken,
     ) -> Result<(), (&'static str, String)> {
         let options = self.options.borrow().clone();
-        let acceptor = TlsAcceptor::from(without_resumption(&self.tls.borrow()));
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.tls.borrow()));
         let stream = tokio::select! {
             // Nobody is known yet: nothing is lost.
             () = cancel.cancelled() => return Ok(()),
@@ -133,14 +134,6 @@ impl Door {
         }
         Ok(())
     }
-}
-
-/// A resumed TLS session shows no certificate again, so one that has ended since would still be let in.
-fn without_resumption(tls: &ServerConfig) -> Arc<ServerConfig> {
-    let mut tls = tls.clone();
-    tls.send_tls13_tickets = 0;
-    tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-    Arc::new(tls)
 }
 
 /// What connections of known callers hold.

@@ -81,7 +81,8 @@ impl Default for Options {
 
 /// The door of all virtual brokers.
 pub struct Door {
-    /// TLS 1.3 with client certificates, as each handshake finds it.
+    /// TLS 1.3 with client certificates, as each handshake finds it. Without resumption: a resumed session shows no
+    /// certificate again, so one that has ended since would still be let in.
     pub tls: watch::Receiver<Arc<ServerConfig>>,
     /// The use cases.
     pub exchange: Arc<Exchange>,
@@ -227,17 +228,9 @@ impl Door {
             }
             _ => return Err("it speaks neither TLS nor Kafka".to_owned()),
         }
-        let acceptor = TlsAcceptor::from(without_resumption(&self.tls.borrow()));
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.tls.borrow()));
         acceptor.accept(stream).await.map_err(|error| format!("TLS: {error}"))
     }
-}
-
-/// A resumed TLS session shows no certificate again, so one that has ended since would still be let in.
-fn without_resumption(tls: &ServerConfig) -> Arc<ServerConfig> {
-    let mut tls = tls.clone();
-    tls.send_tls13_tickets = 0;
-    tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-    Arc::new(tls)
 }
 
 fn caller(stream: &TlsStream<TcpStream>, source: SocketAddr) -> Result<Caller, String> {

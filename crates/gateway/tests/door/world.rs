@@ -11,7 +11,7 @@ use rcgen::{
     SerialNumber,
 };
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use shuniu_archive::{AuditLog, AuditOptions};
 use shuniu_broker::{BoxFuture, Connection, Node, NodeId, Upstream, UpstreamError};
@@ -328,12 +328,14 @@ impl Authority {
             WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots()), Arc::clone(&provider))
                 .build()
                 .unwrap();
-        let config = ServerConfig::builder_with_provider(provider)
+        let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
             .with_client_cert_verifier(verifier)
             .with_single_cert(vec![hub.der.clone()], hub.private())
             .unwrap();
+        config.send_tls13_tickets = 0;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
         Arc::new(config)
     }
 

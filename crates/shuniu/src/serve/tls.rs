@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use sha2::{Digest as _, Sha256};
 use shuniu_exchange::Trust;
@@ -127,6 +127,7 @@ impl Papers {
             .map_err(TlsError::Fit)?;
         // Every connection shows its certificate anew: a resumed one would be believed from before a revocation or an end.
         server.send_tls13_tickets = 0;
+        server.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Self { server: Arc::new(server), trust, shown, trusted, hub_ends, authority_ends })
     }
 
@@ -179,4 +180,21 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)
         .map_err(|source| TlsError::Certificate { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ca::Authority;
+
+    #[test]
+    fn the_doors_resume_no_session() {
+        let data = tempfile::tempdir().unwrap();
+        let now = crate::clock::system()();
+        let authority = Authority::create(&data.path().join("ca"), "test", now).unwrap();
+        authority.issue_hub(&["localhost".to_owned()], &[], now, 10).unwrap();
+        let papers = Papers::read(data.path(), &Tls::default(), Revocations::default()).unwrap();
+        assert_eq!(papers.server.send_tls13_tickets, 0);
+        assert!(!papers.server.session_storage.can_cache());
+    }
 }
