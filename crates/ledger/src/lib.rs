@@ -3,6 +3,7 @@
 //! Architecture invariant: no I/O, no async, no clock, no randomness. No payload ever: an entry names records by
 //! partition and offset, people by keyed digests.
 
+mod action;
 mod actor;
 mod checkpoint;
 mod draft;
@@ -17,11 +18,11 @@ mod suite;
 pub mod tile;
 mod tiler;
 
+pub use action::{Action, UnknownAction};
 pub use actor::{Actor, Role};
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use draft::{
-    Acknowledgement, Action, Application, Delivery, Draft, OffsetSpan, Outcome, Part, Publication, Reason,
-    Refusal, UnknownAction,
+    Acknowledgement, Application, Delivery, Draft, OffsetSpan, Outcome, Part, Publication, Reason, Refusal,
 };
 pub use entry::{BootId, Entry, EntryId, Hash, InvalidEntryId, InvalidHash, LEAF_BYTES_MAX, LeafError};
 pub use range::OffsetRange;

@@ -1,44 +1,41 @@
 //! The hub: everything is built here, once, and taken down in the opposite order.
 
+mod error;
 mod keys;
 mod metrics;
+mod options;
 mod records;
 mod recovery;
 mod reload;
 mod revocation;
+mod sequencing;
 mod tls;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shuniu_archive::{
-    AUDIT_TOPIC, AuditLog, AuditOptions, AuditStart, AuditUnavailable, Sequenced, Sequencer, SequencerError,
-    SequencerOptions, TileError, Tiles, Trimmer,
-};
-use shuniu_broker::{NodeId, Upstream};
-use shuniu_engine::{Damage, EngineError};
-use shuniu_exchange::{Closed, Exchange, Parts, PolicyError, PolicyWatch, RecoverError, Settings};
-use shuniu_ledger::note::{KeyError, NoteSigner, NoteVerifier};
-use shuniu_ledger::{Actor, BootId, Draft, Suite};
-use shuniu_model::{Clock, ResourceName};
+use shuniu_archive::{AuditLog, SequencerError, Trimmer};
+use shuniu_broker::NodeId;
+use shuniu_exchange::{Exchange, Parts, PolicyWatch, RecoverError};
+use shuniu_ledger::{Actor, Draft};
+use shuniu_model::Clock;
 use shuniu_store::Store;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{self, Config};
-use crate::directory::{self, DirectoryError};
+use crate::config::Config;
+use crate::directory;
 use crate::keys::Keys;
 use crate::log_line::Level;
-use crate::secret_file::SecretFileError;
 use crate::seen_policy;
 use crate::service;
 use crate::telemetry::Metrics;
-use crate::tiles::{self, TilesError};
 
+pub use error::ServeError;
 pub use keys::SharedKeysError;
 use metrics::Sampled;
 pub(crate) use records::Records;
@@ -46,143 +43,10 @@ use records::virtual_brokers;
 use recovery::Recovery;
 use reload::{Live, Reload};
 use revocation::Revocations;
+use sequencing::Sequencing;
 use tls::Papers;
 pub use tls::TlsError;
 pub(crate) use tls::authority;
-
-/// Why a hub does not start, or ended by itself.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The data folder cannot be made.
-    #[error("cannot make the data folder `{folder}`")]
-    Folder {
-        /// The folder.
-        folder: std::path::PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A key is missing or exposed.
-    #[error("cannot have the hub's keys")]
-    Keys(#[source] SecretFileError),
-    /// The certificates cannot be used.
-    #[error("cannot set up TLS")]
-    Tls(#[source] TlsError),
-    /// The record store cannot be opened.
-    #[error("cannot open the record store")]
-    Engine(#[source] EngineError),
-    /// The certificates for the cluster cannot be used.
-    #[error("cannot set up TLS for the Apache Kafka cluster")]
-    KafkaTls(#[source] TlsError),
-    /// Records are damaged. Nothing was changed, and no door opened.
-    #[error(
-        "records are damaged. Put the data folder's last backup back; or, if there is none, give these offsets up with the \
-         hub stopped: shuniu records accept-loss {} {} --first {} --last {} --data FOLDER",
-        .0.topic, .0.partition, .0.first, .0.last
-    )]
-    Damaged(#[source] Box<Damage>),
-    /// The audit log's topic is damaged: evidence is not given up.
-    #[error(
-        "the audit log's entries are damaged. They are evidence, and their loss cannot be accepted: put the data folder's \
-         last backup back, and keep the damaged folder for whoever examines it"
-    )]
-    Evidence(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The record store does not have what the audit log knows of. No door opened, or they are closed again.
-    #[error(
-        "records are lost. Put the record store's last backup back; or, if there is none and the hub keeps its records \
-         itself, give these offsets up with the hub stopped: shuniu records accept-loss {resource} {partition} \
-         --first {first} --last {last} --data FOLDER"
-    )]
-    Lost {
-        /// The resource, which is the topic's name too.
-        resource: ResourceName,
-        /// The partition.
-        partition: i32,
-        /// The first lost offset.
-        first: i64,
-        /// The last one that the log knows of.
-        last: i64,
-        /// What was found.
-        #[source]
-        source: Box<RecoverError>,
-    },
-    /// The record store and the audit log cannot be held against each other.
-    #[error("cannot hold the records against the audit log")]
-    Recover(#[source] Box<RecoverError>),
-    /// The directory cannot be opened.
-    #[error("cannot open the directory")]
-    Directory(#[source] DirectoryError),
-    /// This hub's keys are not those of the directory's other hubs.
-    #[error("cannot use this hub's keys with its directory")]
-    SharedKeys(#[source] SharedKeysError),
-    /// The policy cannot be loaded.
-    #[error("cannot load the policy")]
-    Policy(#[source] PolicyError),
-    /// The audit log cannot be opened.
-    #[error("cannot open the audit log")]
-    Audit(#[source] AuditStart),
-    /// The audit log does not take its first entry.
-    #[error("cannot write down that the hub starts")]
-    Started(#[source] AuditUnavailable),
-    /// The record store does not say how far its topics go.
-    #[error("cannot ask how far the topics go")]
-    Ends(#[source] Closed),
-    /// The signing key does not go with the log's name.
-    #[error("cannot sign for the audit log `{name}`")]
-    Signer {
-        /// The log's name.
-        name: String,
-        /// Why.
-        #[source]
-        source: KeyError,
-    },
-    /// The tiles cannot be reached.
-    #[error("cannot keep the audit log's tiles")]
-    Tiles(#[source] TilesError),
-    /// The log's public key cannot be laid beside the tiles.
-    #[error("cannot lay the audit log's public key beside its tiles")]
-    PublicKey(#[source] TileError),
-    /// The task that reaches the tiles was ended.
-    #[error("the opening of the audit log's tiles was ended")]
-    Ended,
-    /// Somebody else listens there, as a rule.
-    #[error(
-        "cannot listen on {address}; if the address is in use, another hub or the demonstration may be running"
-    )]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The audit log's history is in doubt: a person must look before anything is delivered again.
-    #[error("the audit log cannot be sequenced any further")]
-    Sequencer(#[source] Box<SequencerError>),
-}
-
-impl ServeError {
-    pub(crate) fn engine(error: EngineError) -> Self {
-        match error {
-            EngineError::Damaged(damage) if damage.topic == AUDIT_TOPIC => Self::Evidence(damage),
-            EngineError::Damaged(damage) => Self::Damaged(damage),
-            error => Self::Engine(error),
-        }
-    }
-
-    fn records(error: RecoverError) -> Self {
-        match &error {
-            RecoverError::Lost { resource, .. } if resource.as_str() == AUDIT_TOPIC => {
-                Self::Evidence(Box::new(error))
-            }
-            RecoverError::Lost { resource, partition, end, last } => {
-                let (resource, partition, first, last) = (resource.clone(), *partition, *end, *last);
-                Self::Lost { resource, partition, first, last, source: Box::new(error) }
-            }
-            _ => Self::Recover(Box::new(error)),
-        }
-    }
-}
 
 /// What a running hub is told to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -318,7 +182,7 @@ impl Base {
         let store = directory::open(config).await.map_err(ServeError::Directory)?;
         keys::agree(keys, &store, clock()).await.map_err(ServeError::SharedKeys)?;
         let suite = config.audit.suite().unwrap_or_default();
-        let options = audit_options(folder, &config.audit, suite, records.replication);
+        let options = options::audit(folder, &config.audit, suite, records.replication);
         let upstream = Arc::clone(&records.upstream);
         let audit = AuditLog::start(
             Arc::clone(&upstream),
@@ -328,7 +192,7 @@ impl Base {
             audit_cancel.clone(),
         );
         let audit = audit.await.map_err(ServeError::Audit)?;
-        let mut sequencing = sequence(config, suite, keys, &store, Arc::clone(&upstream)).await?;
+        let mut sequencing = Sequencing::start(config, suite, keys, &store, Arc::clone(&upstream)).await?;
         let trimmer = Trimmer::new(upstream, sequencing.state.clone(), Arc::clone(clock));
         sequencing.tracker.spawn(trimmer.run(sequencing.cancel.clone()));
         let missing = Arc::clone(&sequencing.missing_key);
@@ -337,32 +201,6 @@ impl Base {
         sequencing.tracker.spawn(kept);
         sequencing.begun().await;
         Ok(Self { records, store, audit, audit_tracker, audit_cancel, sequencing })
-    }
-}
-
-/// The sequencer at work.
-struct Sequencing {
-    /// Resolves with the reason when the log can be sequenced no further.
-    failed: oneshot::Receiver<SequencerError>,
-    /// How far the log is.
-    state: watch::Receiver<Sequenced>,
-    /// The log's public key.
-    key: NoteVerifier,
-    /// Where its tiles are.
-    tiles: Arc<dyn Tiles>,
-    /// A key of subjects that an entry will need and that is not here.
-    missing_key: Arc<watch::Sender<Option<String>>>,
-    /// Its own: it ends behind the log's writer, so that it sees all that was written.
-    tracker: TaskTracker,
-    cancel: CancellationToken,
-}
-
-impl Sequencing {
-    /// Waits until the log shows a checkpoint, or cannot do so now. The hub opens then all the same: entries wait on
-    /// their topic, and `/health/ready` tells of the trouble.
-    async fn begun(&mut self) {
-        // An end of the sequencer is for `failed` to tell.
-        self.state.wait_for(|state| state.shown || state.trouble.is_some()).await.ok();
     }
 }
 
@@ -411,7 +249,7 @@ impl Doors {
             trusted: live.trust.subscribe(),
             audit: base.audit.clone(),
             keys: Arc::new(keys),
-            settings: settings(&config.exchange),
+            settings: options::exchange(&config.exchange),
             replication: base.records.replication,
             closing: cancel.clone(),
         };
@@ -461,7 +299,7 @@ impl Doors {
         let missing_key = base.sequencing.missing_key.subscribe();
         let notes = Arc::new(move || {
             let key = missing_key.borrow().as_ref().map(|why| format!("keys: {why}"));
-            sequencing_notes(&sequenced.borrow()).into_iter().chain(key).collect()
+            sequencing::notes(&sequenced.borrow()).into_iter().chain(key).collect()
         });
         let supervised = shuniu_api::Health {
             exchange: Arc::clone(&exchange),
@@ -473,64 +311,6 @@ impl Doors {
         let kafka = listening;
         Ok(Self { kafka, tracker, cancel, behind, behind_cancel, closing, exchange, live, lost })
     }
-}
-
-/// What a supervisor should see of the sequencer: whether it goes on, and how many entries wait for it.
-fn sequencing_notes(sequenced: &Sequenced) -> Vec<String> {
-    let waiting = sequenced.waiting();
-    let lag = (waiting > 0).then(|| format!("audit log: {waiting} entries wait for a checkpoint"));
-    let trouble = sequenced.trouble.as_ref().map(|why| format!("audit log: not sequenced now: {why}"));
-    lag.into_iter().chain(trouble).collect()
-}
-
-/// Starts the sequencer; what is returned resolves when it must stop.
-async fn sequence(
-    config: &Config,
-    suite: Suite,
-    keys: &Keys,
-    store: &Store,
-    upstream: Arc<dyn Upstream>,
-) -> Result<Sequencing, ServeError> {
-    let name = suite.origin(&config.audit.name);
-    let secret = keys.audit_signing().map_err(ServeError::Keys)?;
-    let signer = NoteSigner::new(suite, &name, secret.expose())
-        .map_err(|source| ServeError::Signer { name: name.clone(), source })?;
-    let tiles = keep_tiles(config, signer.verifier().clone()).await?;
-    let key = signer.verifier().clone();
-    let options = SequencerOptions { gather: Duration::from_millis(config.audit.gather_milliseconds) };
-    let sequencer = Sequencer::new(
-        upstream,
-        Arc::new(store.clone()),
-        Arc::new(Arc::clone(&tiles)),
-        Arc::new(signer),
-        options,
-    );
-    let state = sequencer.state();
-    let (sender, failed) = oneshot::channel();
-    let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
-    let sequencing = sequencer.run(cancel.clone());
-    tracker.spawn(async move {
-        if let Err(error) = sequencing.await {
-            // Nobody listens any more only while the hub closes anyway.
-            sender.send(error).ok();
-        } else {
-            // Kept until the end: a dropped sender would read as an end without a shutdown.
-            drop(sender);
-        }
-    });
-    let missing_key = Arc::new(watch::Sender::new(None));
-    Ok(Sequencing { failed, state, key, tiles, missing_key, tracker, cancel })
-}
-
-/// Where the tiles go, with the public key beside them.
-async fn keep_tiles(config: &Config, key: NoteVerifier) -> Result<Arc<dyn Tiles>, ServeError> {
-    let config = config.clone();
-    let kept = tokio::task::spawn_blocking(move || {
-        let tiles = tiles::create(&config).map_err(ServeError::Tiles)?;
-        tiles.publish_key(&key).map_err(ServeError::PublicKey)?;
-        Ok(tiles)
-    });
-    kept.await.map_err(|_| ServeError::Ended)?
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
@@ -561,61 +341,5 @@ async fn close(tracker: &TaskTracker, cancel: &CancellationToken, patience: Dura
     tracker.close();
     if tokio::time::timeout(patience, tracker.wait()).await.is_err() {
         tracing::warn!("{what} did not end within {} s", patience.as_secs());
-    }
-}
-
-fn audit_options(folder: &Path, config: &config::Audit, suite: Suite, replication: u16) -> AuditOptions {
-    AuditOptions {
-        boot: BootId(rand::random()),
-        suite,
-        append_max: Duration::from_secs(config.append_seconds),
-        refusals_merged: Duration::from_secs(config.refusals_merged_seconds),
-        spool: folder.join("refusals.spool"),
-        spool_bytes_max: config.spool_bytes_max,
-        replication,
-    }
-}
-
-fn settings(config: &config::Exchange) -> Settings {
-    Settings {
-        fetch_bytes_max: i32::try_from(config.fetch_bytes_max).unwrap_or(i32::MAX),
-        fetch_wait_ms_max: config.fetch_wait_milliseconds_max,
-        scan_bytes_max: config.scan_bytes_max,
-        decompressed_bytes_max: config.decompressed_bytes_max,
-        answers_bytes_max: config.answers_bytes_max,
-        answers_bytes_per_system_max: config.answers_bytes_per_system_max,
-        deliveries_per_second: config.deliveries_per_second,
-        registry_requests_per_second: config.registry_requests_per_second,
-    }
-}
-
-fn gateway_options(config: &Config) -> shuniu_gateway::Options {
-    let brokers = virtual_brokers(config)
-        .into_iter()
-        .map(|it| (NodeId(it.node), shuniu_gateway::Broker { host: it.host, port: it.port }))
-        .collect();
-    let config = &config.gateway;
-    shuniu_gateway::Options {
-        brokers,
-        connections_max: config.connections_max,
-        connections_per_system_max: config.connections_per_system_max,
-        handshake_max: Duration::from_secs(config.handshake_seconds),
-        idle_max: Duration::from_secs(config.idle_seconds),
-        write_max: Duration::from_secs(config.write_seconds),
-        frame_max: Duration::from_secs(config.frame_seconds),
-        drain_max: Duration::from_secs(config.drain_seconds),
-        produce_bytes_max: config.produce_bytes_max,
-        frames_bytes_max: config.frames_bytes_max,
-        frames_bytes_per_system_max: config.frames_bytes_per_system_max,
-    }
-}
-
-fn api_options(config: &config::Api) -> shuniu_api::Options {
-    shuniu_api::Options {
-        connections_max: config.connections_max,
-        connections_per_system_max: config.connections_per_system_max,
-        handshake_max: Duration::from_secs(config.handshake_seconds),
-        connection_max: Duration::from_secs(config.connection_seconds),
-        body_bytes_max: config.body_bytes_max,
     }
 }

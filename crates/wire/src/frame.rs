@@ -128,7 +128,8 @@ pub fn request_header(frame: &mut Bytes) -> Result<RequestHeader, FrameError> {
     let mut cursor = guard::Cursor::new(API, frame);
     let client_id = cursor.string("client_id", CLIENT_ID_BYTES_MAX)?;
     header.client_id = client_id.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    let layout = layout::of(api_key).ok_or(FrameError::NotServed { key: api_key, version: api_version })?;
+    let layout =
+        layout::of_request(api_key).ok_or(FrameError::NotServed { key: api_key, version: api_version })?;
     if api_version >= layout.flexible_from {
         cursor.tagged_fields(&[], api_version)?;
     }
@@ -145,7 +146,7 @@ pub fn decode_request(header: &RequestHeader, body: Bytes) -> Result<Request, Fr
     let (key, version) = (header.api_key, header.api_version);
     let not_served = FrameError::NotServed { key, version };
     let served = served(key, version).ok_or(not_served.clone())?;
-    let layout = layout::of(key).ok_or(not_served.clone())?;
+    let layout = layout::of_request(key).ok_or(not_served.clone())?;
     let body = without_placeholder(served.api, version, body);
     guard::check(layout, version, &body)?;
     let api = layout.name;

@@ -9,9 +9,9 @@ use shuniu_exchange::{Exchange, Trust};
 use shuniu_ledger::{Actor, Draft};
 use tokio::sync::watch;
 
+use super::options;
 use super::revocation::Revocations;
 use super::tls::{Papers, TlsError};
-use super::{api_options, gateway_options, settings};
 use crate::causes::causes;
 use crate::config::{Config, ConfigError, Taken};
 use crate::log_line::Level;
@@ -58,8 +58,8 @@ impl Live {
         Self {
             tls: watch::Sender::new(papers.server),
             trust: watch::Sender::new(papers.trust),
-            gateway: watch::Sender::new(Arc::new(gateway_options(config))),
-            api: watch::Sender::new(api_options(&config.api)),
+            gateway: watch::Sender::new(Arc::new(options::gateway(config))),
+            api: watch::Sender::new(options::api(&config.api)),
         }
     }
 }
@@ -108,9 +108,9 @@ impl Reload {
         self.live.tls.send_replace(papers.server);
         self.live.trust.send_replace(papers.trust);
         self.level.set(config.hub.log);
-        self.exchange.adjust(settings(&config.exchange));
-        self.live.gateway.send_replace(Arc::new(gateway_options(config)));
-        self.live.api.send_replace(api_options(&config.api));
+        self.exchange.adjust(options::exchange(&config.exchange));
+        self.live.gateway.send_replace(Arc::new(options::gateway(config)));
+        self.live.api.send_replace(options::api(&config.api));
         self.config = config.clone();
         Ok(taken)
     }
