@@ -21,12 +21,12 @@ test: setup-tests
 # Hubs under faults: kill -9, held processes, cut networks, full disks. SEED=N repeats a run.
 test-faults: setup-tests
 	cargo build --package shuniu
-	FAULTS=$(FAULTS) cargo test --package shuniu-tests --test kafka -- many_faults --ignored --nocapture
+	FAULTS=$(FAULTS) cargo test --workspace --test kafka -- many_faults --ignored --nocapture
 
 # The Kafka door with every client of docs/CLIENTS.md, over the engine and over Apache Kafka; `make test` has those that are quick to install.
 test-clients: setup-clients
 	cargo build --package shuniu
-	cargo test --package shuniu-tests --test clients -- --include-ignored
+	cargo test --workspace --test clients -- --include-ignored
 
 lint: setup
 	cargo fmt --all --check
