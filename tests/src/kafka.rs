@@ -4,6 +4,7 @@
 //! broker when the pipe closes, however this process ends.
 
 use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,8 +16,12 @@ use rcgen::{
 };
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use tokio::runtime::Handle;
 
 use crate::hub::{free_ports, repository};
+use crate::network::Network;
+use crate::relay::{Link, relay};
+use crate::small_disk::SmallDisk;
 use crate::watched::Watched;
 
 /// The newest Kafka that `tests/setup` fetches.
@@ -25,6 +30,8 @@ pub const KAFKA: &str = "4.4.0";
 pub const KAFKA_3: &str = "3.9.1";
 
 const START_MAX: Duration = Duration::from_secs(90);
+/// Of a broker's own disk.
+const DISK_MEGABYTES: usize = 2_048;
 const CLUSTER_ID: &str = "c2h1bml1LXRlc3RzLWthZg";
 
 /// A cluster of one to three brokers, with the ids 1 to 3.
@@ -34,7 +41,9 @@ pub struct Kafka {
     brokers: Vec<Mutex<Broker>>,
     /// The port of a tap before the one broker, if it is watched.
     tap: Option<u16>,
-    /// Removes the folder when its pipe closes.
+    /// Between the brokers, if it can be cut.
+    network: Option<Network>,
+    /// Removes the folder and the network when its pipe closes.
     _cleaner: Child,
 }
 
@@ -44,8 +53,12 @@ struct Broker {
     /// With mutual TLS.
     tls: u16,
     controller: u16,
+    /// For the other brokers.
+    peer: u16,
     /// With mutual TLS for each hub on its own: where the broker listens, and where it says that it does.
     hubs: Vec<(u16, u16)>,
+    /// Its partitions are on a small file system of their own.
+    disk: Option<SmallDisk>,
     running: Option<Running>,
 }
 
@@ -66,26 +79,43 @@ impl Kafka {
     /// Starts a cluster of a version that `tests/setup` fetches.
     #[must_use]
     pub fn start_version(version: &'static str, brokers: usize) -> Self {
-        Self::make(version, brokers, 0, None)
+        Self::make(version, brokers, 0, None, None)
     }
 
     /// Starts one broker of the newest version that is reached through a tap, without TLS.
     #[must_use]
     pub fn start_watched(watched: &Watched) -> Self {
-        Self::make(KAFKA, 1, 0, Some(watched))
+        Self::make(KAFKA, 1, 0, Some(watched), None)
     }
 
-    /// Starts a cluster with a way of its own from each of so many hubs to each broker: see [`Kafka::ways`].
+    /// Starts a cluster with a way of its own from each of so many hubs to each broker: see [`Kafka::ways`]. Where that is
+    /// allowed, the brokers are in a network of their own, and each on a small disk of its own.
     #[must_use]
-    pub fn start_for_hubs(version: &'static str, brokers: usize, hubs: usize) -> Self {
-        Self::make(version, brokers, hubs, None)
+    pub(crate) fn start_for_hubs(
+        version: &'static str,
+        brokers: usize,
+        hubs: usize,
+        runtime: &Handle,
+    ) -> Self {
+        Self::make(version, brokers, hubs, None, Some(runtime))
     }
 
-    fn make(version: &'static str, brokers: usize, hubs: usize, watched: Option<&Watched>) -> Self {
+    fn make(
+        version: &'static str,
+        brokers: usize,
+        hubs: usize,
+        watched: Option<&Watched>,
+        runtime: Option<&Handle>,
+    ) -> Self {
         assert!((1..=3).contains(&brokers));
         let folder = tempfile::Builder::new().prefix("shuniu-kafka-").tempdir().unwrap().keep();
+        let network = runtime.and_then(|_| Network::make(brokers));
+        let remove_network = network.as_ref().map_or(String::new(), |network| network.removal(brokers));
+        let clean = format!(
+            "cat >/dev/null; sleep 1; umount -l \"$0\"/data-* 2>/dev/null; rm -rf \"$0\"; {remove_network}"
+        );
         let cleaner = Command::new("sh")
-            .args(["-c", "cat >/dev/null; sleep 1; rm -rf \"$0\""])
+            .args(["-c", &clean])
             .arg(&folder)
             // What a terminal tells this program by Ctrl-C is not for those that clean up behind it.
             .process_group(0)
@@ -95,24 +125,32 @@ impl Kafka {
             .spawn()
             .unwrap();
         make_certificates(&folder);
-        let each = 3 + 2 * hubs;
+        let each = 4 + 2 * hubs;
         let ports = free_ports(brokers * each);
         let tap = watched.map(|watched| watched.clone().start(ports[0]));
         let brokers = ports
             .chunks(each)
             .map(|ports| {
-                let hubs = ports[3..].chunks(2).map(|pair| (pair[0], pair[1])).collect();
+                let hubs = ports[4..].chunks(2).map(|pair| (pair[0], pair[1])).collect();
                 Mutex::new(Broker {
                     plain: ports[0],
                     tls: ports[1],
                     controller: ports[2],
+                    peer: ports[3],
                     hubs,
+                    disk: None,
                     running: None,
                 })
             })
             .collect();
-        let cluster = Self { folder, version, brokers, tap, _cleaner: cleaner };
+        let cluster = Self { folder, version, brokers, tap, network, _cleaner: cleaner };
         for id in cluster.ids() {
+            if let Some(runtime) = runtime {
+                let partitions = cluster.partitions(id);
+                std::fs::create_dir(&partitions).unwrap();
+                cluster.broker(id).disk = SmallDisk::mount(&partitions, DISK_MEGABYTES);
+                cluster.pass_on(id, runtime);
+            }
             cluster.format(id);
         }
         for id in cluster.ids() {
@@ -151,11 +189,54 @@ impl Kafka {
         self.ids().map(|id| format!("localhost:{}", self.broker(id).tls)).collect()
     }
 
-    /// The ways of a hub, counted from 0, to each broker: the port where the broker listens for it, and the port where it
+    /// The ways of a hub, counted from 0, to each broker: where the broker listens for it, and the port on this machine where it
     /// says that it does. Whoever starts the hub passes connections on from the second to the first.
     #[must_use]
-    pub fn ways(&self, hub: usize) -> Vec<(u16, u16)> {
-        self.ids().map(|id| self.broker(id).hubs[hub]).collect()
+    pub(crate) fn ways(&self, hub: usize) -> Vec<(SocketAddr, u16)> {
+        let way = |id| {
+            let (listen, told) = self.broker(id).hubs[hub];
+            ((self.address(id), listen).into(), told)
+        };
+        self.ids().map(way).collect()
+    }
+
+    /// Where a broker listens.
+    fn address(&self, id: usize) -> Ipv4Addr {
+        self.network.as_ref().map_or(Ipv4Addr::LOCALHOST, |network| network.address(id))
+    }
+
+    /// Passes on what comes to this machine's loopback for a broker that is in a network of its own.
+    fn pass_on(&self, id: usize, runtime: &Handle) {
+        if self.network.is_none() {
+            return;
+        }
+        let (plain, tls) = (self.broker(id).plain, self.broker(id).tls);
+        for port in [plain, tls] {
+            let link = Link::to((self.address(id), port).into());
+            relay(runtime, (Ipv4Addr::LOCALHOST, port).into(), vec![link]);
+        }
+    }
+
+    /// Whether [`Kafka::set_cut`] can be done: it needs the right to make network namespaces.
+    #[must_use]
+    pub fn has_own_network(&self) -> bool {
+        self.network.is_some()
+    }
+
+    /// Drops what goes between two brokers, or lets it through again. Everybody else reaches both.
+    pub fn set_cut(&self, between: (usize, usize), cut: bool) {
+        self.network.as_ref().unwrap().set_cut(between, cut);
+    }
+
+    /// Whether [`Kafka::set_full`] can be done: it needs the right to mount.
+    #[must_use]
+    pub fn has_own_disk(&self, id: usize) -> bool {
+        self.broker(id).disk.is_some()
+    }
+
+    /// Fills a broker's disk, or frees it again. The broker ends by itself once it finds out.
+    pub fn set_full(&self, id: usize, full: bool) {
+        self.broker(id).disk.as_ref().unwrap().set_full(full);
     }
 
     /// Certificate and key that the brokers let in, and the authority they are of (PEM files).
@@ -256,12 +337,13 @@ impl Kafka {
 
     fn settings(&self, id: usize) -> String {
         let broker = self.broker(id);
-        let (plain, tls, controller) = (broker.plain, broker.tls, broker.controller);
+        let (plain, tls, controller, peer) = (broker.plain, broker.tls, broker.controller, broker.peer);
         let hubs = broker.hubs.clone();
         drop(broker);
+        let own = self.address(id);
         let (mut listeners, mut told_to_hubs, mut protocols) = (String::new(), String::new(), String::new());
         for (number, (listen, told)) in hubs.into_iter().enumerate() {
-            write!(listeners, ",HUB{number}://127.0.0.1:{listen}").unwrap();
+            write!(listeners, ",HUB{number}://{own}:{listen}").unwrap();
             write!(told_to_hubs, ",HUB{number}://localhost:{told}").unwrap();
             write!(protocols, ",HUB{number}:SSL").unwrap();
         }
@@ -269,8 +351,10 @@ impl Kafka {
         let advertised = self.tap.unwrap_or(plain);
         let replicas = self.brokers.len();
         let in_sync = replicas.saturating_sub(1).max(1);
-        let voters: Vec<String> =
-            self.ids().map(|id| format!("{id}@127.0.0.1:{}", self.broker(id).controller)).collect();
+        let voters: Vec<String> = self
+            .ids()
+            .map(|id| format!("{id}@{}:{}", self.address(id), self.broker(id).controller))
+            .collect();
         let mut text = String::new();
         for (key, value) in [
             ("process.roles", "broker,controller".to_owned()),
@@ -280,18 +364,20 @@ impl Kafka {
             (
                 "listeners",
                 format!(
-                    "PLAIN://127.0.0.1:{plain},TLS://127.0.0.1:{tls},CONTROLLER://127.0.0.1:{controller}{listeners}"
+                    "PLAIN://{own}:{plain},TLS://{own}:{tls},PEER://{own}:{peer},CONTROLLER://{own}:{controller}{listeners}"
                 ),
             ),
             (
                 "advertised.listeners",
-                format!("PLAIN://127.0.0.1:{advertised},TLS://localhost:{tls}{told_to_hubs}"),
+                format!(
+                    "PLAIN://127.0.0.1:{advertised},TLS://localhost:{tls},PEER://{own}:{peer}{told_to_hubs}"
+                ),
             ),
             (
                 "listener.security.protocol.map",
-                format!("PLAIN:PLAINTEXT,TLS:SSL,CONTROLLER:PLAINTEXT{protocols}"),
+                format!("PLAIN:PLAINTEXT,TLS:SSL,PEER:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}"),
             ),
-            ("inter.broker.listener.name", "PLAIN".to_owned()),
+            ("inter.broker.listener.name", "PEER".to_owned()),
             ("ssl.client.auth", "required".to_owned()),
             ("ssl.keystore.type", "PEM".to_owned()),
             ("ssl.keystore.location", format!("{folder}/broker.pem")),
@@ -334,6 +420,7 @@ impl Kafka {
             )
             .arg("sh")
             .args([&log, &pid])
+            .args(self.network.iter().flat_map(|network| network.enter(id)))
             .arg(java.get_program())
             .args(java.get_args())
             .arg("kafka.Kafka")
@@ -405,6 +492,7 @@ impl Drop for Kafka {
                 drop(running.starter.stdin.take());
                 running.starter.wait().ok();
             }
+            self.broker(id).disk = None;
         }
     }
 }

@@ -13,11 +13,13 @@
 mod bucket;
 mod hub;
 mod kafka;
+mod network;
 mod person;
 mod postgres;
 mod publisher;
 mod relay;
 mod replicas;
+mod small_disk;
 mod watched;
 
 pub use bucket::Objects;

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use crate::hub::{Hub, free_ports, repository, spawn_in};
 use crate::kafka::{KAFKA, Kafka};
 use crate::postgres::Postgres;
 use crate::relay::{Link, Way, relay};
+use crate::small_disk::SmallDisk;
 
 const BROKERS: usize = 3;
 const START_MAX: Duration = Duration::from_secs(120);
@@ -43,12 +44,14 @@ pub struct Replicas {
 
 /// One of the hubs.
 pub struct Replica {
+    /// Its folder is a small file system of its own.
+    disk: Option<SmallDisk>,
     folder: TempDir,
     address: Ipv4Addr,
     health: u16,
     process: Option<Child>,
-    /// Its folder is a small file system of its own.
-    own_disk: bool,
+    /// Its clock can be set.
+    own_clock: bool,
     /// To the directory.
     pub to_postgres: Link,
     /// To each broker.
@@ -72,24 +75,39 @@ impl Replicas {
     /// Starts everything, with the demonstration's directory; `None` without PostgreSQL.
     #[must_use]
     pub fn start(hubs: usize) -> Option<Self> {
+        Some(Self::prepare(hubs)?.started())
+    }
+
+    /// As [`Replicas::start`], with a clock of its own for each hub, where Debian's libfaketime is installed.
+    #[must_use]
+    pub fn start_with_clocks(hubs: usize) -> Option<Self> {
         let mut replicas = Self::prepare(hubs)?;
+        for hub in &mut replicas.hubs {
+            hub.own_clock = faketime().is_some();
+            hub.set_clock(0);
+        }
+        Some(replicas.started())
+    }
+
+    fn started(mut self) -> Self {
+        let hubs = self.count();
         // The first makes the year's key, and the others get a copy, as an operator does it.
-        replicas.spawn(0);
-        replicas.wait_ready(0);
-        let keys = fs::read_dir(replicas.hubs[0].folder().join("keys")).unwrap();
+        self.spawn(0);
+        self.wait_ready(0);
+        let keys = fs::read_dir(self.hubs[0].folder().join("keys")).unwrap();
         for name in keys.map(|entry| entry.unwrap().file_name().into_string().unwrap()) {
-            for other in replicas.hubs.iter().skip(1).filter(|_| name.starts_with("subjects-")) {
-                copy(&replicas.hubs[0].folder().join("keys"), &other.folder().join("keys"), &name);
+            for other in self.hubs.iter().skip(1).filter(|_| name.starts_with("subjects-")) {
+                copy(&self.hubs[0].folder().join("keys"), &other.folder().join("keys"), &name);
             }
         }
         for number in 1..hubs {
-            replicas.spawn(number);
+            self.spawn(number);
         }
         for number in 1..hubs {
-            replicas.wait_ready(number);
+            self.wait_ready(number);
         }
-        replicas.wait_topics();
-        Some(replicas)
+        self.wait_topics();
+        self
     }
 
     /// As [`Replicas::start`], without starting the hubs.
@@ -100,7 +118,7 @@ impl Replicas {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let handle = runtime.handle();
-        let kafka = Kafka::start_for_hubs(KAFKA, BROKERS, hubs);
+        let kafka = Kafka::start_for_hubs(KAFKA, BROKERS, hubs, handle);
         let tiles = Objects::start(handle, hubs + 1);
         let ports = free_ports(BROKERS + 1 + 3 * hubs);
         let (doors, rest) = ports.split_at(BROKERS);
@@ -118,7 +136,7 @@ impl Replicas {
                 let to_tiles = Link::to(tiles.address(number));
                 relay(handle, local(objects), vec![to_tiles.clone()]);
                 let ways = kafka.ways(number);
-                let to_brokers: Vec<Link> = ways.iter().map(|(listen, _)| Link::to(local(*listen))).collect();
+                let to_brokers: Vec<Link> = ways.iter().map(|(listen, _)| Link::to(*listen)).collect();
                 for ((_, told), link) in ways.iter().zip(&to_brokers) {
                     relay(handle, local(*told), vec![link.clone()]);
                 }
@@ -128,16 +146,17 @@ impl Replicas {
                 let told: Vec<u16> = ways.iter().map(|(_, told)| *told).collect();
                 let shared = Shared { postgres: database, tiles: local(objects), ..shared };
                 let folder = tempfile::tempdir().unwrap();
-                let own_disk = mount(folder.path());
+                let disk = SmallDisk::mount(folder.path(), 64);
                 copy(operator.folder(), folder.path(), "ca");
                 copy(operator.folder(), folder.path(), "keys");
                 configure(folder.path(), &shared, address, health, &told);
                 Replica {
+                    disk,
                     folder,
                     address,
                     health,
                     process: None,
-                    own_disk,
+                    own_clock: false,
                     to_postgres,
                     to_brokers,
                     to_tiles,
@@ -172,8 +191,11 @@ impl Replicas {
 
     /// Starts a hub's process.
     pub fn spawn(&mut self, number: usize) {
-        let process = spawn_in(self.hubs[number].folder.path(), &[]);
-        self.hubs[number].process = Some(process);
+        let hub = &mut self.hubs[number];
+        let environment = hub.environment();
+        let environment: Vec<(&str, &str)> =
+            environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        hub.process = Some(spawn_in(hub.folder.path(), &environment));
     }
 
     /// SIGKILL, and waits for the end.
@@ -237,9 +259,6 @@ impl Drop for Replicas {
             if std::thread::panicking() {
                 eprintln!("--- hub {number}'s log ---\n{}", self.hubs[number].log());
             }
-            if self.hubs[number].own_disk {
-                Command::new("umount").arg("-l").arg(self.hubs[number].folder()).status().ok();
-            }
         }
     }
 }
@@ -273,19 +292,40 @@ impl Replica {
     /// Whether [`Replica::set_full`] can be done: it needs the right to mount.
     #[must_use]
     pub fn has_own_disk(&self) -> bool {
-        self.own_disk
+        self.disk.is_some()
     }
 
     /// Fills what is left of the file system of its folder, or frees it again.
     pub fn set_full(&self, full: bool) {
-        let filler = self.folder().join("filler");
-        if full {
-            let fill = format!("cat /dev/zero > '{}' 2>/dev/null", filler.display());
-            // It ends when nothing is left.
-            Command::new("sh").args(["-c", &fill]).status().unwrap();
-        } else {
-            fs::remove_file(filler).unwrap();
-        }
+        self.disk.as_ref().unwrap().set_full(full);
+    }
+
+    /// Whether [`Replica::set_clock`] can be done: see [`Replicas::start_with_clocks`].
+    #[must_use]
+    pub fn has_own_clock(&self) -> bool {
+        self.own_clock
+    }
+
+    /// Sets its clock so many seconds ahead, or behind, of this machine's. It is looked at every second.
+    pub fn set_clock(&self, ahead_seconds: i32) {
+        let (clock, new) = (self.clock(), self.folder().join("clock.new"));
+        fs::write(&new, format!("{ahead_seconds:+}")).unwrap();
+        fs::rename(new, clock).unwrap();
+    }
+
+    fn clock(&self) -> PathBuf {
+        self.folder().join("clock")
+    }
+
+    /// A clock of its own, by libfaketime. The clock that intervals are measured by is left alone, as a step leaves it.
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        let Some(library) = faketime().filter(|_| self.own_clock) else { return Vec::new() };
+        vec![
+            ("LD_PRELOAD", library.display().to_string()),
+            ("FAKETIME_TIMESTAMP_FILE", self.clock().display().to_string()),
+            ("FAKETIME_CACHE_DURATION", "1".to_owned()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ]
     }
 
     /// What it logged.
@@ -373,10 +413,10 @@ fn configure(folder: &Path, shared: &Shared<'_>, address: Ipv4Addr, health: u16,
     }
 }
 
-/// Makes the folder a small file system, where that is allowed.
-fn mount(folder: &Path) -> bool {
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"]).arg(folder).output();
-    mounted.is_ok_and(|output| output.status.success())
+/// Debian's libfaketime, if it is installed.
+fn faketime() -> Option<PathBuf> {
+    let library = |folder: fs::DirEntry| folder.path().join("faketime/libfaketimeMT.so.1");
+    fs::read_dir("/usr/lib").ok()?.flatten().map(library).find(|library| library.exists())
 }
 
 fn copy(from: &Path, to: &Path, name: &str) {

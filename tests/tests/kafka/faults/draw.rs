@@ -47,6 +47,13 @@ pub(super) enum Fault {
     TilesFull,
     /// Nothing can be written to a hub's data folder.
     FolderFull(usize),
+    /// From both of the others, or from one of them.
+    CutBrokerFromPeers(usize),
+    CutBetweenBrokers(usize, usize),
+    /// It ends when it finds out.
+    BrokerFull(usize),
+    /// A hub's clock, by so many minutes.
+    StepClock(usize, i32),
 }
 
 impl fmt::Display for Fault {
@@ -70,6 +77,10 @@ impl fmt::Display for Fault {
             Self::CutFromClients(hub, way) => write!(f, "hub {hub} from clients: {way:?}"),
             Self::TilesFull => write!(f, "the store of tiles is full"),
             Self::FolderFull(hub) => write!(f, "the data folder of hub {hub} is full"),
+            Self::CutBrokerFromPeers(broker) => write!(f, "broker {broker} from the other brokers"),
+            Self::CutBetweenBrokers(one, other) => write!(f, "broker {one} from broker {other}"),
+            Self::BrokerFull(broker) => write!(f, "the disk of broker {broker} is full"),
+            Self::StepClock(hub, minutes) => write!(f, "the clock of hub {hub} steps by {minutes:+} minutes"),
         }
     }
 }
@@ -96,6 +107,10 @@ impl Fault {
             Self::CutFromClients(..) => "cut clients from a hub",
             Self::TilesFull => "tiles full",
             Self::FolderFull(_) => "data folder full",
+            Self::CutBrokerFromPeers(_) => "cut a broker from the others",
+            Self::CutBetweenBrokers(..) => "cut two brokers from each other",
+            Self::BrokerFull(_) => "a broker's disk full",
+            Self::StepClock(..) => "step a hub's clock",
         }
     }
 
@@ -103,7 +118,9 @@ impl Fault {
     pub(super) fn draw(random: &mut Random, hubs: usize) -> (Self, Duration) {
         let (hub, broker) = (random.below(hubs), 1 + random.below(3));
         let way = if random.below(2) == 0 { Way::Silent } else { Way::Cut };
-        let fault = match random.below(20) {
+        let other = 1 + (broker + random.below(2)) % 3;
+        let minutes = [-50, -2, 2, 50][random.below(4)];
+        let fault = match random.below(25) {
             0 | 1 => Self::KillHub(hub),
             2 => Self::KillSequencingHub,
             3 => Self::KillAllHubs,
@@ -120,8 +137,12 @@ impl Fault {
             16 => Self::CutFromBroker(hub, broker, way),
             17 => Self::CutFromTiles(hub, way),
             18 => Self::CutFromClients(hub, way),
-            _ if random.below(2) == 0 => Self::TilesFull,
-            _ => Self::FolderFull(hub),
+            19 => Self::TilesFull,
+            20 => Self::FolderFull(hub),
+            21 => Self::CutBrokerFromPeers(broker),
+            22 => Self::CutBetweenBrokers(broker, other),
+            23 => Self::BrokerFull(broker),
+            _ => Self::StepClock(hub, minutes),
         };
         let tenths = if random.below(5) == 0 { 60 + random.below(60) } else { 10 + random.below(30) };
         (fault, Duration::from_millis(u64::try_from(tenths * 100).unwrap()))
@@ -134,6 +155,14 @@ impl Fault {
             Self::KillLogsLeader => Self::KillBroker(replicas.kafka.leader("shuniu.audit", 0).unwrap_or(1)),
             // Where no small file system can be mounted, the tiles are full instead.
             Self::FolderFull(hub) if !replicas.hub(hub).has_own_disk() => Self::TilesFull,
+            // Where there may be no network namespaces, no small disks, no clocks: the nearest that can be done.
+            Self::CutBrokerFromPeers(broker) | Self::CutBetweenBrokers(broker, _)
+                if !replicas.kafka.has_own_network() =>
+            {
+                Self::PauseBroker(broker)
+            }
+            Self::BrokerFull(broker) if !replicas.kafka.has_own_disk(broker) => Self::KillBroker(broker),
+            Self::StepClock(hub, _) if !replicas.hub(hub).has_own_clock() => Self::PauseHub(hub),
             settled => settled,
         }
     }
@@ -163,6 +192,12 @@ impl Fault {
             }
             Self::TilesFull => replicas.tiles.set_full(true),
             Self::FolderFull(hub) => replicas.hub(hub).set_full(true),
+            Self::CutBrokerFromPeers(broker) => {
+                peers(broker).for_each(|peer| replicas.kafka.set_cut((broker, peer), true));
+            }
+            Self::CutBetweenBrokers(one, other) => replicas.kafka.set_cut((one, other), true),
+            Self::BrokerFull(broker) => replicas.kafka.set_full(broker, true),
+            Self::StepClock(hub, minutes) => replicas.hub(hub).set_clock(60 * minutes),
             Self::KillSequencingHub | Self::KillLogsLeader => unreachable!("settled before"),
             Self::CutFromPostgres(..)
             | Self::CutFromBrokers(..)
@@ -188,6 +223,16 @@ impl Fault {
             }
             Self::TilesFull => replicas.tiles.set_full(false),
             Self::FolderFull(hub) => replicas.hub(hub).set_full(false),
+            Self::CutBrokerFromPeers(broker) => {
+                peers(broker).for_each(|peer| replicas.kafka.set_cut((broker, peer), false));
+            }
+            Self::CutBetweenBrokers(one, other) => replicas.kafka.set_cut((one, other), false),
+            Self::BrokerFull(broker) => {
+                replicas.kafka.set_full(broker, false);
+                replicas.kafka.kill(broker);
+                replicas.kafka.restart(broker);
+            }
+            Self::StepClock(hub, _) => replicas.hub(hub).set_clock(0),
             Self::KillSequencingHub | Self::KillLogsLeader => unreachable!("settled before"),
             Self::CutFromPostgres(..)
             | Self::CutFromBrokers(..)
@@ -210,4 +255,9 @@ impl Fault {
             _ => unreachable!("not a cut"),
         }
     }
+}
+
+/// The other brokers of three.
+fn peers(broker: usize) -> impl Iterator<Item = usize> {
+    (1..=3).filter(move |id| *id != broker)
 }
