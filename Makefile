@@ -18,7 +18,7 @@ cluster: setup-tests
 test: setup-tests
 	tests/run
 
-# Hubs under faults: kill -9, held processes, cut networks, full disks. SEED=N repeats a run.
+# Hubs under faults: kill -9, held processes, cut networks, full disks. SEED=N repeats a run, KIND=TEXT takes the kinds with that text in their names.
 test-faults: setup-tests
 	cargo build --package shuniu
 	FAULTS=$(FAULTS) cargo test --workspace --test kafka -- many_faults --ignored --nocapture

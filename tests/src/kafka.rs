@@ -210,8 +210,10 @@ impl Kafka {
         if self.network.is_none() {
             return;
         }
-        let (plain, tls) = (self.broker(id).plain, self.broker(id).tls);
-        for port in [plain, tls] {
+        let broker = self.broker(id);
+        let ports = [broker.plain, broker.tls];
+        drop(broker);
+        for port in ports {
             let link = Link::to((self.address(id), port).into());
             relay(runtime, (Ipv4Addr::LOCALHOST, port).into(), vec![link]);
         }

@@ -34,12 +34,21 @@ fn a_few_faults_break_no_promise() {
     run(6, seed());
 }
 
-/// `make test-faults FAULTS=200`
+/// `make test-faults FAULTS=200`, or of one kind: `make test-faults FAULTS=10 KIND=clock`
 #[test]
 #[ignore = "long: as many faults as FAULTS says"]
 fn many_faults_break_no_promise() {
     let faults = std::env::var("FAULTS").ok().and_then(|text| text.parse().ok()).unwrap_or(200);
     run(faults, seed());
+}
+
+/// The next fault, of the kinds that KIND names a part of.
+fn draw(random: &mut Random) -> (Fault, Duration) {
+    let wanted = std::env::var("KIND").unwrap_or_default();
+    (0..10_000)
+        .map(|_| Fault::draw(random, HUBS))
+        .find(|(fault, _)| fault.kind().contains(&wanted))
+        .unwrap_or_else(|| panic!("no kind of fault is called `{wanted}`"))
 }
 
 fn seed() -> u64 {
@@ -114,7 +123,7 @@ struct Figures {
 
 impl Run {
     fn fault(&mut self, number: usize, faults: usize, random: &mut Random) {
-        let (drawn, lasts) = Fault::draw(random, HUBS);
+        let (drawn, lasts) = draw(random);
         let fault = drawn.settled(&self.replicas);
         let kind = match drawn {
             Fault::KillSequencingHub | Fault::KillLogsLeader => drawn.kind(),
