@@ -53,6 +53,9 @@ pub struct Receipt {
     pub offset: Option<i64>,
 }
 
+/// What becomes of entries that the writer has taken.
+pub(crate) type Fate = oneshot::Receiver<Result<Vec<Receipt>, AuditUnavailable>>;
+
 /// The log cannot be written now: what was to be recorded must not be done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the audit log cannot be written: {reason}")]
@@ -118,10 +121,7 @@ impl AuditLog {
         // Two tokens: what the counting still has to write on shutdown needs the writer.
         let writing = CancellationToken::new();
         let counted = writing.clone();
-        tracker.spawn(async move {
-            counting.run(cancel).await;
-            counted.cancel();
-        });
+        tracker.spawn(counting.run(cancel, counted));
         tracker.spawn(writer.run(writing));
         Ok(log)
     }
@@ -144,25 +144,8 @@ impl AuditLog {
         if drafts.is_empty() {
             return Ok(Vec::new());
         }
-        if let Some(reason) = self.down.borrow().clone() {
-            return Err(AuditUnavailable { reason });
-        }
-        let mut parts = Vec::with_capacity(drafts.len());
-        for draft in drafts {
-            parts.push(draft.into_parts().map_err(|error| AuditUnavailable { reason: error.to_string() })?);
-        }
-        let (reply, receipts) = oneshot::channel();
         let appended = async {
-            // Without waiting where there is room: entries stand in the order of the calls.
-            match self.jobs.try_send(Job { parts, reply }) {
-                Ok(()) => {}
-                Err(mpsc::error::TrySendError::Full(job)) => {
-                    self.jobs.send(job).await.map_err(|_| unavailable("the hub is shutting down"))?;
-                }
-                Err(mpsc::error::TrySendError::Closed(_)) => {
-                    return Err(unavailable("the hub is shutting down"));
-                }
-            }
+            let receipts = self.hand_over(drafts, false).await?;
             receipts.await.map_err(|_| unavailable("the hub is shutting down"))?
         };
         let began = Instant::now();
@@ -170,6 +153,41 @@ impl AuditLog {
         let receipts = tokio::time::timeout(self.append_max, appended).instrument(span).await;
         meter::appended(began.elapsed());
         receipts.unwrap_or_else(|_| Err(unavailable("the entry was not durable in time")))
+    }
+
+    /// Gives entries to the writer, and does not wait for them. What comes of it says what became of them: an error, that
+    /// they will not stand on the log; nothing, with the channel closed, that the writer ended before it knew. Who is not
+    /// patient hears of a log that is down at once, and then they may stand there yet.
+    pub(crate) async fn hand_over(
+        &self,
+        drafts: Vec<Draft>,
+        patient: bool,
+    ) -> Result<Fate, AuditUnavailable> {
+        if let Some(reason) = self.down() {
+            return Err(AuditUnavailable { reason });
+        }
+        let mut parts = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            parts.push(draft.into_parts().map_err(|error| AuditUnavailable { reason: error.to_string() })?);
+        }
+        let (reply, fate) = oneshot::channel();
+        // Without waiting where there is room: entries stand in the order of the calls.
+        match self.jobs.try_send(Job { parts, patient, reply }) {
+            Ok(()) => Ok(fate),
+            Err(mpsc::error::TrySendError::Full(job)) => {
+                self.jobs.send(job).await.map_err(|_| unavailable("the hub is shutting down"))?;
+                Ok(fate)
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(unavailable("the hub is shutting down")),
+        }
+    }
+
+    /// Resolves when the log is down, or callers have waited for it long enough.
+    pub(crate) async fn is_slow(&self) {
+        let mut down = self.down.clone();
+        // The writer's end is heard of elsewhere.
+        let down = async { down.wait_for(Option::is_some).await.map(drop).ok() };
+        tokio::time::timeout(self.append_max, down).await.ok();
     }
 
     /// Notes a refusal, without waiting: the first is written at once, equal ones that follow within the merging time

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use shuniu_ledger::{Actor, Draft, Refusal};
 use shuniu_model::{Clock, SystemId, Timestamp};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::log::{AuditLog, AuditOptions, AuditStart};
+use crate::log::{AuditLog, AuditOptions, AuditStart, Fate};
 use crate::spool::Spool;
 
 /// Different refusals of one system and one code that are told apart at once; those beyond are counted together.
@@ -45,6 +45,18 @@ pub(crate) struct Counting {
     /// How many windows of each family tell one kind of refusal apart.
     told_apart: HashMap<Family, usize>,
     spool: Spool,
+    under_way: Option<UnderWay>,
+}
+
+/// Refusals that the log's writer has, and of which it is not known yet whether they stand on the log. The writer goes on
+/// until it has written them, so that nobody else may; the spool has them too, in case the hub ends before.
+struct UnderWay {
+    drafts: Vec<Draft>,
+    /// How many of them, from the first on, are in the spool too.
+    kept: usize,
+    /// The bytes that those are in it, from its start.
+    spooled: u64,
+    fate: Fate,
 }
 
 /// Equal refusals since the first, which is written already.
@@ -97,15 +109,18 @@ impl Counting {
             .unwrap_or_else(|_| Err(std::io::Error::other("the task that opens it was ended")))
             .map_err(|source| AuditStart::Spool { path: options.spool.clone(), source })?;
         let (windows, told_apart) = (HashMap::new(), HashMap::new());
-        Ok(Self { log, noted, lost, clock, merged: options.refusals_merged, windows, told_apart, spool })
+        let (merged, under_way) = (options.refusals_merged, None);
+        Ok(Self { log, noted, lost, clock, merged, windows, told_apart, spool, under_way })
     }
 
-    pub(crate) async fn run(mut self, cancel: CancellationToken) {
+    /// Counts until cancelled; then nothing is left for the writer, which ends with `writing`.
+    pub(crate) async fn run(mut self, cancel: CancellationToken, writing: CancellationToken) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut noted = Vec::new();
         loop {
-            let idle = self.windows.is_empty() && self.spool.is_empty() && self.lost.is_empty();
+            let nothing_kept = self.spool.is_empty() && self.under_way.is_none();
+            let idle = self.windows.is_empty() && nothing_kept && self.lost.is_empty();
             let ends = tokio::select! {
                 biased;
                 () = cancel.cancelled() => true,
@@ -125,6 +140,11 @@ impl Counting {
             due.extend(self.over(ends));
             self.write(due).await;
             if ends {
+                writing.cancel();
+                if let Some(mut under_way) = self.under_way.take() {
+                    let fate = (&mut under_way.fate).await;
+                    self.settle(under_way, fate.is_ok_and(|fate| fate.is_ok()));
+                }
                 return;
             }
         }
@@ -205,44 +225,95 @@ impl Counting {
 
     /// Writes what is due, behind what was spooled; what cannot be written is spooled.
     async fn write(&mut self, due: Vec<Draft>) {
-        if !self.spool.is_empty() && self.log.down().is_none() {
-            self.drain().await;
+        if let Some(mut under_way) = self.under_way.take() {
+            match under_way.fate.try_recv() {
+                Err(oneshot::error::TryRecvError::Empty) => self.under_way = Some(under_way),
+                Err(oneshot::error::TryRecvError::Closed) => self.settle(under_way, false),
+                Ok(fate) => self.settle(under_way, fate.is_ok()),
+            }
+        }
+        if self.under_way.is_none() && !self.spool.is_empty() && self.log.down().is_none() {
+            match self.spool.drafts() {
+                Ok(drafts) => self.give(drafts, self.spool.bytes()).await,
+                Err(error) => tracing::error!(%error, "the refusals' spool cannot be read"),
+            }
         }
         if due.is_empty() {
             return;
         }
-        if self.log.append_all(due.clone()).await.is_ok() {
-            due.iter().for_each(tell);
-            return;
-        }
-        let now = (self.clock)();
-        for draft in due {
-            // What is written later says when it was.
-            let draft = if draft.since.is_none() { draft.since(now) } else { draft };
-            let count = draft.count.unwrap_or(1);
-            // One short line at a time, and only while the log is down.
-            if self.spool.keep(&draft) {
-                tell(&draft);
-            } else {
-                self.lost.add(&draft.actor, count);
-            }
+        if self.under_way.is_none() && self.spool.is_empty() {
+            self.give(due, 0).await;
+        } else {
+            self.keep(due);
         }
     }
 
-    async fn drain(&mut self) {
-        let drafts = match self.spool.drafts() {
-            Ok(drafts) => drafts,
-            Err(error) => {
-                tracing::error!(%error, "the refusals' spool cannot be read");
-                return;
-            }
+    /// Gives drafts to the log's writer, and waits a while for them. `spooled`: the bytes that they are in the spool.
+    async fn give(&mut self, drafts: Vec<Draft>, spooled: u64) {
+        let kept = if spooled > 0 { drafts.len() } else { 0 };
+        let handed_over = tokio::select! {
+            handed_over = self.log.hand_over(drafts.clone(), true) => handed_over.ok(),
+            () = self.log.is_slow() => None,
         };
-        if self.log.append_all(drafts).await.is_ok()
-            && let Err(error) = self.spool.clear()
+        let Some(mut fate) = handed_over else {
+            // The writer does not have them.
+            self.keep(drafts.into_iter().skip(kept));
+            return;
+        };
+        let known = tokio::select! {
+            biased;
+            fate = &mut fate => Some(fate.is_ok_and(|fate| fate.is_ok())),
+            () = self.log.is_slow() => None,
+        };
+        let mut under_way = UnderWay { drafts, kept, spooled, fate };
+        if let Some(written) = known {
+            self.settle(under_way, written);
+            return;
+        }
+        if spooled == 0 {
+            // The spool was empty, or they would not be with the writer.
+            let now = (self.clock)();
+            let keeps = |draft: &&Draft| self.spool.keep(&late(Draft::clone(draft), now));
+            under_way.kept = under_way.drafts.iter().take_while(keeps).inspect(|draft| tell(draft)).count();
+            under_way.spooled = self.spool.bytes();
+        }
+        self.under_way = Some(under_way);
+    }
+
+    /// What the writer had is on the log, or will not be by its doing.
+    fn settle(&mut self, under_way: UnderWay, written: bool) {
+        let UnderWay { drafts, kept, spooled, .. } = under_way;
+        let beside = drafts.into_iter().skip(kept);
+        if !written {
+            self.keep(beside);
+            return;
+        }
+        beside.for_each(|draft| tell(&draft));
+        if spooled > 0
+            && let Err(error) = self.spool.forget(spooled)
         {
             tracing::error!(%error, "the refusals' spool cannot be emptied: its entries will be written again");
         }
     }
+
+    /// Puts drafts into the spool.
+    fn keep(&mut self, drafts: impl IntoIterator<Item = Draft>) {
+        let now = (self.clock)();
+        for draft in drafts {
+            let draft = late(draft, now);
+            // One short line at a time, and only while the log is down.
+            if self.spool.keep(&draft) {
+                tell(&draft);
+            } else {
+                self.lost.add(&draft.actor, draft.count.unwrap_or(1));
+            }
+        }
+    }
+}
+
+/// What is written later says when it was.
+fn late(draft: Draft, now: Timestamp) -> Draft {
+    if draft.since.is_none() { draft.since(now) } else { draft }
 }
 
 /// Writes to the hub's own log what is written to the audit log, or is spooled for it: a line for each refusal would let anybody fill it.

@@ -1,7 +1,7 @@
 //! A bounded local file that keeps refusals while the log is down: one draft a line.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use shuniu_ledger::Draft;
@@ -33,9 +33,14 @@ impl Spool {
         if bytes > self.bytes_max {
             return false;
         }
-        // A line cut by a crash or a full disk ends at the next line's break and is skipped when read.
+        // A line cut by a crash ends at the next line's break and is skipped when read.
+        if self.file.write_all(&line).and_then(|()| self.file.sync_data()).is_err() {
+            // Nothing of it may stand before the next line. Where that fails too, the disk is gone.
+            self.file.set_len(self.bytes).ok();
+            return false;
+        }
         self.bytes = bytes;
-        self.file.write_all(&line).and_then(|()| self.file.sync_data()).is_ok()
+        true
     }
 
     /// All drafts that can be read.
@@ -50,11 +55,30 @@ impl Spool {
         Ok(drafts)
     }
 
-    /// Forgets them. They are on the log: a crash before this writes them there a second time, never not at all.
-    pub(crate) fn clear(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.sync_data()?;
-        self.bytes = 0;
+    /// How long the file is.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Forgets its first bytes, which are whole lines. Their drafts are on the log: a crash before this writes them there
+    /// a second time, never not at all.
+    pub(crate) fn forget(&mut self, bytes: u64) -> io::Result<()> {
+        if bytes >= self.bytes {
+            self.file.set_len(0)?;
+            self.file.sync_data()?;
+            self.bytes = 0;
+            return Ok(());
+        }
+        let mut staged = self.path.as_os_str().to_owned();
+        staged.push(".new");
+        let staged = PathBuf::from(staged);
+        let mut rest = File::open(&self.path)?;
+        rest.seek(SeekFrom::Start(bytes))?;
+        let mut file = File::create(&staged)?;
+        io::copy(&mut rest, &mut file)?;
+        file.sync_data()?;
+        std::fs::rename(&staged, &self.path)?;
+        *self = Self::open(&self.path, self.bytes_max)?;
         Ok(())
     }
 }

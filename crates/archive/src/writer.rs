@@ -36,6 +36,8 @@ const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
 /// Drafts of one caller, each split into parts that fit.
 pub(crate) struct Job {
     pub(crate) parts: Vec<Vec<Draft>>,
+    /// Whether the caller waits until it is known what became of them, while the log is down too.
+    pub(crate) patient: bool,
     pub(crate) reply: oneshot::Sender<Result<Vec<Receipt>, AuditUnavailable>>,
 }
 
@@ -67,7 +69,9 @@ struct Pending {
 struct Waiting {
     /// How many entries each draft of the caller became.
     entries: Vec<u64>,
-    reply: oneshot::Sender<Result<Vec<Receipt>, AuditUnavailable>>,
+    patient: bool,
+    /// `None` once the caller was told that the log is down.
+    reply: Option<oneshot::Sender<Result<Vec<Receipt>, AuditUnavailable>>>,
 }
 
 impl Writer {
@@ -155,7 +159,7 @@ impl Writer {
                 }
             }
         }
-        pending.waiting.push(Waiting { entries, reply: job.reply });
+        pending.waiting.push(Waiting { entries, patient: job.patient, reply: Some(job.reply) });
     }
 
     fn chain(
@@ -210,7 +214,7 @@ impl Writer {
         leaves: &[(Vec<u8>, i64)],
         first: EntryId,
         started: Instant,
-        waiting: &mut Vec<Waiting>,
+        waiting: &mut [Waiting],
         cancel: &CancellationToken,
     ) -> Option<Option<i64>> {
         let mut retry = RETRY_FIRST;
@@ -314,8 +318,9 @@ impl Writer {
         Ok(None)
     }
 
-    /// Says at once to all who wait, and to all who come, that the log is down.
-    fn refuse_all(&mut self, error: &PartitionError, waiting: &mut Vec<Waiting>) {
+    /// Says at once to all who wait, and to all who come, that the log is down; but not to those who want to know what
+    /// becomes of entries that are under way.
+    fn refuse_all(&mut self, error: &PartitionError, waiting: &mut [Waiting]) {
         let reason = chain_text(error);
         let was_down = self.down.borrow().is_some();
         self.down.send_replace(Some(reason.clone()));
@@ -323,8 +328,8 @@ impl Writer {
             tracing::error!(reason, "the audit log cannot be written: nothing is delivered until it can");
         }
         let unavailable = AuditUnavailable { reason };
-        for caller in waiting.drain(..) {
-            caller.reply.send(Err(unavailable.clone())).ok();
+        for reply in waiting.iter_mut().filter(|caller| !caller.patient).filter_map(|it| it.reply.take()) {
+            reply.send(Err(unavailable.clone())).ok();
         }
         while let Ok(job) = self.jobs.try_recv() {
             job.reply.send(Err(unavailable.clone())).ok();
@@ -348,7 +353,9 @@ impl Pending {
                 receipts.push(Receipt { id: EntryId { sequence, ..self.first }, entries, offset });
                 sequence += entries;
             }
-            caller.reply.send(Ok(receipts)).ok();
+            if let Some(reply) = caller.reply {
+                reply.send(Ok(receipts)).ok();
+            }
         }
     }
 }

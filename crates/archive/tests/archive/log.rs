@@ -208,9 +208,54 @@ async fn p7_refusals_while_the_log_is_down_are_spooled_and_written_when_it_is_up
     assert!(std::fs::metadata(&spool).unwrap().len() <= 4_000);
     world.store.fail(Failure::None);
     let count = || entries(&world.store).iter().map(|entry| entry.draft.count.unwrap()).sum::<u64>();
-    // What the writer had taken when the log went down may stand there twice, never not at all.
     until("all are written", || count() >= 100).await;
     until("the spool is empty", || std::fs::metadata(&spool).unwrap().len() == 0).await;
+    let store = world.close().await;
+    assert_eq!(entries(&store).iter().map(|entry| entry.draft.count.unwrap()).sum::<u64>(), 100);
+}
+
+#[tokio::test]
+async fn p7_a_refusal_that_the_writer_has_when_the_log_goes_down_stands_there_once() {
+    for failure in [Failure::Full, Failure::Down, Failure::AnswersLost, Failure::Hangs] {
+        let world = World::new().await;
+        let spool = world.folder.path().join("refusals");
+        let spooled = || std::fs::metadata(&spool).unwrap().len();
+        world.store.fail(failure);
+        world.log.refuse(refusal("fetch a", 1));
+        until("the first is spooled", || spooled() > 0).await;
+        let first = spooled();
+        world.log.refuse(refusal("fetch b", 1));
+        until("the second is spooled", || spooled() > first).await;
+        world.store.fail(Failure::None);
+        until("the spool is empty", || spooled() == 0).await;
+        world.log.refuse(refusal("fetch c", 1));
+        let store = world.close().await;
+        let held = entries(&store);
+        let told: Vec<_> = held.iter().map(|entry| entry.draft.target.as_deref().unwrap()).collect();
+        assert_eq!(told, ["fetch a", "fetch b", "fetch c"], "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn p7_a_hub_that_ends_while_the_log_comes_back_writes_each_refusal_once() {
+    for wait_ms in [0, 5, 50, 150, 250, 400] {
+        let world = World::new().await;
+        let (folder, spool) = (world.folder.path().to_owned(), world.folder.path().join("refusals"));
+        world.store.fail(Failure::Full);
+        world.log.refuse(refusal("fetch a", 1));
+        until("it is spooled", || std::fs::metadata(&spool).unwrap().len() > 0).await;
+        world.store.fail(Failure::None);
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        world.cancel.cancel();
+        world.tracker.close();
+        world.tracker.wait().await;
+        let (_log, tracker, cancel) = open(&world.store, options(&folder, 2)).await;
+        until("the spool is empty", || std::fs::metadata(&spool).unwrap().len() == 0).await;
+        cancel.cancel();
+        tracker.close();
+        tracker.wait().await;
+        assert_eq!(entries(&world.store).len(), 1, "after {wait_ms} ms");
+    }
 }
 
 #[tokio::test]
