@@ -265,6 +265,21 @@ impl Kafka {
         config
     }
 
+    /// Ends a broker in order: what it knows of producers is on its disk then.
+    pub fn stop(&self, id: usize) {
+        let mut running = self.broker(id).running.take().unwrap();
+        let pid = running.pid;
+        signal("-TERM", pid);
+        // The process that started it kills it when it is let go. Of one that has ended nothing is left to read.
+        let deadline = Instant::now() + START_MAX;
+        while std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty()) {
+            assert!(Instant::now() < deadline, "broker {id} does not end");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        drop(running.starter.stdin.take());
+        running.starter.wait().unwrap();
+    }
+
     /// Ends a broker with SIGKILL.
     pub fn kill(&self, id: usize) {
         if let Some(mut running) = self.broker(id).running.take() {

@@ -61,6 +61,58 @@ pub enum LeaderError {
     },
 }
 
+/// What a fetch found.
+#[derive(Debug, Clone, Default)]
+pub struct Fetched {
+    /// Whole batches, one after the other.
+    pub records: Bytes,
+    /// The first offset that is there.
+    pub log_start: i64,
+    /// The offset after the last record that may be read. A leader that has just become one may not know it yet, and
+    /// gives nothing from it on.
+    pub high_watermark: i64,
+}
+
+/// Asks for whole batches of a partition from an offset on, as far as they are there now.
+#[must_use]
+pub fn fetch_of(topic: FetchTopic, partition: i32, offset: i64, bytes_max: i32) -> FetchRequest {
+    let wanted = FetchPartition::default()
+        .with_partition(partition)
+        .with_fetch_offset(offset)
+        .with_partition_max_bytes(bytes_max);
+    FetchRequest::default().with_max_bytes(bytes_max).with_topics(vec![topic.with_partitions(vec![wanted])])
+}
+
+/// The answer to [`fetch_of`], with its error code; `None` when it is none.
+#[must_use]
+pub fn fetched(response: FetchResponse) -> Option<(i16, Fetched)> {
+    if response.error_code != 0 {
+        return Some((response.error_code, Fetched::default()));
+    }
+    let answer = response.responses.into_iter().flat_map(|topic| topic.partitions).next()?;
+    let found = Fetched {
+        records: answer.records.unwrap_or_default(),
+        log_start: answer.log_start_offset,
+        high_watermark: answer.high_watermark,
+    };
+    Some((answer.error_code, found))
+}
+
+/// Asks for a partition's offset at a time, [`EARLIEST`] or [`LATEST`].
+#[must_use]
+pub fn offset_of(topic: &str, partition: i32, time: i64) -> ListOffsetsRequest {
+    let wanted = ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(time);
+    let named = ListOffsetsTopic::default().with_name(topic_name(topic)).with_partitions(vec![wanted]);
+    ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![named])
+}
+
+/// The answer to [`offset_of`], with its error code; `None` when it is none.
+#[must_use]
+pub fn offset_in(response: ListOffsetsResponse) -> Option<(i16, i64)> {
+    let answer = response.topics.into_iter().flat_map(|topic| topic.partitions).next()?;
+    Some((answer.error_code, answer.offset))
+}
+
 /// Connections to the leaders of partitions.
 pub struct Leaders {
     upstream: Arc<dyn Upstream>,
@@ -88,14 +140,7 @@ impl Leaders {
     /// # Errors
     /// See [`LeaderError`].
     pub async fn offset(&mut self, topic: &str, partition: i32, time: i64) -> Result<i64, LeaderError> {
-        let wanted = ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(time);
-        let named = ListOffsetsTopic::default().with_name(topic_name(topic)).with_partitions(vec![wanted]);
-        let request = ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![named]);
-        let read = |response: ListOffsetsResponse| {
-            let answer = response.topics.into_iter().flat_map(|topic| topic.partitions).next();
-            answer.map(|answer| (answer.error_code, answer.offset))
-        };
-        self.ask("list offsets", topic, partition, &request.into(), read).await
+        self.ask("list offsets", topic, partition, &offset_of(topic, partition, time).into(), offset_in).await
     }
 
     /// Whole batches from `offset` on, as far as they are there now.
@@ -108,21 +153,10 @@ impl Leaders {
         partition: i32,
         offset: i64,
         bytes_max: i32,
-    ) -> Result<Bytes, LeaderError> {
-        let wanted = FetchPartition::default()
-            .with_partition(partition)
-            .with_fetch_offset(offset)
-            .with_partition_max_bytes(bytes_max);
-        let named = FetchTopic::default().with_topic(topic_name(topic)).with_partitions(vec![wanted]);
-        let request = FetchRequest::default().with_max_bytes(bytes_max).with_topics(vec![named]);
-        let read = |response: FetchResponse| {
-            if response.error_code != 0 {
-                return Some((response.error_code, Bytes::new()));
-            }
-            let answer = response.responses.into_iter().flat_map(|topic| topic.partitions).next();
-            answer.map(|answer| (answer.error_code, answer.records.unwrap_or_default()))
-        };
-        self.ask("fetch", topic, partition, &request.into(), read).await
+    ) -> Result<Fetched, LeaderError> {
+        let named = FetchTopic::default().with_topic(topic_name(topic));
+        let request = fetch_of(named, partition, offset, bytes_max);
+        self.ask("fetch", topic, partition, &request.into(), fetched).await
     }
 
     async fn ask<A, T>(

@@ -8,6 +8,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +48,7 @@ struct State {
     failure: Mutex<Failure>,
     /// Counts appends; fetches wait on it.
     appended: watch::Sender<u64>,
+    bytes_fetched: AtomicUsize,
 }
 
 impl MemoryUpstream {
@@ -57,6 +59,7 @@ impl MemoryUpstream {
             topics: Mutex::new(Topics::default()),
             failure: Mutex::new(Failure::None),
             appended: watch::Sender::new(0),
+            bytes_fetched: AtomicUsize::new(0),
         };
         Self { node, state: Arc::new(state) }
     }
@@ -70,6 +73,24 @@ impl MemoryUpstream {
     /// Forgets what it knows of idempotent producers, as a broker does after long silence.
     pub fn forget_producers(&self) {
         lock(&self.state.topics).forget_producers();
+    }
+
+    /// Keeps of idempotent producers how far they came, and forgets where their batches stand: what is sent again is
+    /// answered DUPLICATE_SEQUENCE_NUMBER.
+    pub fn forget_places(&self) {
+        lock(&self.state.topics).forget_places();
+    }
+
+    /// Gives nothing from `offset` on to those who fetch, as a leader that does not know yet how far the others are;
+    /// `None` gives all again.
+    pub fn show_until(&self, topic: &str, partition: i32, offset: Option<i64>) {
+        lock(&self.state.topics).show_until(topic, partition, offset);
+    }
+
+    /// How many bytes of records fetches were answered with so far.
+    #[must_use]
+    pub fn bytes_fetched(&self) -> usize {
+        self.state.bytes_fetched.load(Ordering::Relaxed)
     }
 
     /// The batches of a partition as they are stored, one after the other; none for an unknown one.
@@ -173,6 +194,7 @@ async fn long_poll(state: Arc<State>, request: FetchRequest) -> Result<Response,
         let answer = lock(&state.topics).fetch(&request);
         let enough = answer.failed || answer.bytes >= usize::try_from(request.min_bytes).unwrap_or(0);
         if enough || tokio::time::timeout_at(deadline, appended.changed()).await.is_err() {
+            state.bytes_fetched.fetch_add(answer.bytes, Ordering::Relaxed);
             return Ok(Response::from(answer.response));
         }
     }

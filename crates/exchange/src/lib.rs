@@ -32,6 +32,7 @@ mod recorded;
 mod recover;
 mod refused;
 mod registry;
+mod repeated;
 mod session;
 mod trust;
 

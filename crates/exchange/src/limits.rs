@@ -16,6 +16,10 @@ use shuniu_model::{Grant, GrantId, SystemId, Timestamp};
 const BURST_SECONDS: u64 = 60;
 /// Records and bytes of a grant are what its provider agreed to.
 const BURST_SECONDS_AGREED: u64 = 1;
+/// What searches for batches that a system's producers repeat may read; a minute's worth may come at once.
+const SEARCHED_BYTES_PER_SECOND: u64 = 4 << 20;
+/// However little a fetch of them finds, it counts as this.
+const SEARCHED_BYTES_MIN: u64 = 64 << 10;
 /// Buckets kept; over that those that nobody used for an hour go.
 const KEPT_MAX: usize = 10_000;
 const UNUSED_MICROS: i64 = 3_600_000_000;
@@ -36,6 +40,7 @@ pub(crate) struct Limiter {
     registry_per_second: AtomicU64,
     grants: Mutex<HashMap<GrantId, Moved>>,
     systems: Mutex<HashMap<SystemId, Bucket>>,
+    searches: Mutex<HashMap<SystemId, Bucket>>,
 }
 
 /// What a grant moved.
@@ -53,6 +58,7 @@ impl Limiter {
             registry_per_second: AtomicU64::new(registry_requests_per_second),
             grants: Mutex::default(),
             systems: Mutex::default(),
+            searches: Mutex::default(),
         }
     }
 
@@ -112,6 +118,24 @@ impl Limiter {
         bucket.fill(1, registry, now);
         Ok(())
     }
+
+    /// Whether batches may be looked for on behalf of a system now.
+    pub(crate) fn may_search(&self, system: &SystemId, now: Timestamp) -> bool {
+        let mut searches = self.searches.lock().unwrap_or_else(PoisonError::into_inner);
+        searches.get_mut(system).is_none_or(|bucket| bucket.wait(searching(), now).is_none())
+    }
+
+    /// Notes what one fetch of such a search has found.
+    pub(crate) fn searched(&self, system: &SystemId, bytes: usize, now: Timestamp) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).max(SEARCHED_BYTES_MIN);
+        let mut searches = self.searches.lock().unwrap_or_else(PoisonError::into_inner);
+        prune(&mut searches, now, |bucket| *bucket);
+        searches.entry(system.clone()).or_insert(Bucket::empty(now)).fill(bytes, searching(), now);
+    }
+}
+
+fn searching() -> Rate {
+    Rate::new(SEARCHED_BYTES_PER_SECOND, BURST_SECONDS)
 }
 
 /// The limits that a grant names; none is a rate that nothing reaches.

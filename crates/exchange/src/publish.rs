@@ -24,6 +24,7 @@ use crate::hub::Hub;
 use crate::meter;
 use crate::record::published;
 use crate::refused::RefusedTopics;
+use crate::repeated;
 use crate::session::Closed;
 
 /// A refused batch names this many of its broken records at most.
@@ -42,6 +43,7 @@ enum Stage {
     Answered(ProduceResponse),
     UnderWay {
         asked: Vec<Asked>,
+        connection: Arc<dyn Connection>,
         began: Instant,
         appended: BoxFuture<'static, Result<Response, UpstreamError>>,
     },
@@ -56,13 +58,14 @@ impl Submitted {
         let Self { hub, caller, stage } = self;
         match stage {
             Stage::Answered(response) => Ok(response),
-            Stage::UnderWay { asked, began, appended } => {
+            Stage::UnderWay { asked, connection, began, appended } => {
                 let span = tracing::info_span!(target: TRACED, "append");
                 let response =
                     appended.instrument(span).await.map_err(|error| Closed::upstream("produce", &error))?;
                 meter::appended(began.elapsed());
-                let appended = ProduceResponse::try_from(response)
+                let mut appended = ProduceResponse::try_from(response)
                     .map_err(|other| Closed::mismatch("produce", &other))?;
+                place_repeated(&hub, &caller, connection.as_ref(), &asked, &mut appended).await;
                 finish(&hub, &caller, asked, appended).await
             }
         }
@@ -74,7 +77,7 @@ impl Submitted {
 pub(crate) async fn submit(
     hub: &Arc<Hub>,
     caller: &Caller,
-    connection: &dyn Connection,
+    connection: &Arc<dyn Connection>,
     request: ProduceRequest,
 ) -> Result<Submitted, Closed> {
     let submitted = |stage| Submitted { hub: Arc::clone(hub), caller: caller.clone(), stage };
@@ -119,7 +122,8 @@ pub(crate) async fn submit(
         None => Stage::Answered(finish(hub, caller, asked, ProduceResponse::default()).await?),
         // Submitted when `call` returns, before anybody waits for it.
         Some(upstream) => {
-            Stage::UnderWay { asked, began: Instant::now(), appended: connection.call(upstream.into()) }
+            let (began, appended) = (Instant::now(), connection.call(upstream.into()));
+            Stage::UnderWay { asked, connection: Arc::clone(connection), began, appended }
         }
     }))
 }
@@ -250,6 +254,28 @@ fn upstream_request(asked: &[Asked], timeout_ms: i32) -> Option<ProduceRequest> 
         .then(|| ProduceRequest::default().with_acks(-1).with_timeout_ms(timeout_ms).with_topic_data(topics))
 }
 
+/// Finds the batches that the record store has from earlier and does not place: they are to be recorded like those that
+/// it has appended now.
+async fn place_repeated(
+    hub: &Hub,
+    caller: &Caller,
+    connection: &dyn Connection,
+    asked: &[Asked],
+    appended: &mut ProduceResponse,
+) {
+    for topic in asked {
+        let Some((resource, ..)) = &topic.granted else { continue };
+        for partition in &topic.partitions {
+            let answer = answer_for(&mut appended.responses, resource, partition.index);
+            if let (Verdict::Accepted(_), Some(answer)) = (&partition.verdict, answer)
+                && repeated::is_unplaced(answer)
+            {
+                repeated::place(hub, caller, connection, resource, &partition.records, answer).await;
+            }
+        }
+    }
+}
+
 /// Records what was appended and puts the answer together. The records are durable by now: when the audit log cannot
 /// take the entry, the client gets a retriable error instead of an acknowledgement, and its retry (a duplicate for the
 /// record store) makes the entry.
@@ -257,7 +283,7 @@ async fn finish(
     hub: &Arc<Hub>,
     caller: &Caller,
     asked: Vec<Asked>,
-    appended: ProduceResponse,
+    mut appended: ProduceResponse,
 ) -> Result<ProduceResponse, Closed> {
     let mut drafts = Vec::new();
     let mut taken = Vec::new();
@@ -277,7 +303,8 @@ async fn finish(
                     let Some((resource, permit, _)) = &topic.granted else {
                         return Err(Closed::new("a batch was accepted without a permit"));
                     };
-                    let answer = answer_for(&appended.responses, resource, partition.index)
+                    let answer = answer_for(&mut appended.responses, resource, partition.index)
+                        .cloned()
                         .ok_or_else(|| Closed::new("the record store left a partition out of its answer"))?;
                     if answer.error_code == 0 {
                         drafts.push(published(caller, permit, resource, partition.index, &answer, accepted)?);
@@ -308,20 +335,19 @@ async fn finish(
     Ok(response)
 }
 
-fn answer_for(
-    responses: &[TopicProduceResponse],
+fn answer_for<'a>(
+    responses: &'a mut [TopicProduceResponse],
     resource: &Resource,
     index: i32,
-) -> Option<PartitionProduceResponse> {
+) -> Option<&'a mut PartitionProduceResponse> {
     responses
-        .iter()
+        .iter_mut()
         .filter(|topic| {
             topic.name.as_str() == resource.name.as_str()
                 || resource.topic_id.is_some_and(|id| id.0 == *topic.topic_id.as_bytes())
         })
-        .flat_map(|topic| &topic.partition_responses)
+        .flat_map(|topic| &mut topic.partition_responses)
         .find(|partition| partition.index == index)
-        .cloned()
 }
 
 fn unacknowledge(response: &mut ProduceResponse) {

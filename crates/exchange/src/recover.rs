@@ -10,13 +10,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use shuniu_archive::VerifyError;
 use shuniu_broker::leaders::{EARLIEST, LATEST, Leaders};
 use shuniu_broker::topic::find;
 use shuniu_ledger::{Draft, OffsetRange, OffsetSpan, Publication, Subjects};
 use shuniu_model::{Resource, ResourceName, TopicId};
+use tokio::time::Instant;
 
 use crate::apply::chain;
 use crate::covered::{Covered, gaps};
@@ -24,6 +27,9 @@ use crate::exchange::Exchange;
 use crate::session::Closed;
 
 const FETCH_BYTES_MAX: i32 = 4 << 20;
+/// How long a leader may not know what its partition held when it was asked for its end.
+const BEHIND_MAX: Duration = Duration::from_secs(5);
+const BEHIND_RETRY: Duration = Duration::from_millis(100);
 
 /// Where each partition ended when the hub started: what comes later is recorded as it is published.
 #[derive(Debug, Clone, Default)]
@@ -149,10 +155,7 @@ impl Exchange {
         let mut next = first;
         let mut recovered = 0;
         while next <= last {
-            let records = leaders
-                .fetch(resource.name.as_str(), partition, next, FETCH_BYTES_MAX)
-                .await
-                .map_err(|error| failed(&error))?;
+            let records = stored(leaders, resource.name.as_str(), partition, next, last).await?;
             let described = inspector
                 .describe(&key, &records, next, last)
                 .map_err(|error| Closed::new(format!("{} partition {partition}: {error}", resource.name)))?;
@@ -160,7 +163,7 @@ impl Exchange {
             for (offset, mac) in &described.subjects {
                 subjects.push(partition, *offset, *mac);
             }
-            // What is not there any more was compacted away.
+            // What is not there any more was compacted away: a batch stands behind it, or the leader ends behind it.
             let to = described.covered_to.unwrap_or(last).min(last);
             let compacted = gaps(runs(&described.offsets), next, to.saturating_add(1))
                 .into_iter()
@@ -181,6 +184,33 @@ impl Exchange {
             next = to.saturating_add(1);
         }
         Ok(recovered)
+    }
+}
+
+/// The batches from `next` on. None of them only where that says that nothing stands up to `last` any more: the leader
+/// knows the partition further than that. A leader that has just become one does not yet, and is asked again.
+async fn stored(
+    leaders: &mut Leaders,
+    topic: &str,
+    partition: i32,
+    next: i64,
+    last: i64,
+) -> Result<Bytes, Closed> {
+    let asked = Instant::now();
+    loop {
+        let found = leaders.fetch(topic, partition, next, FETCH_BYTES_MAX).await;
+        let found = found.map_err(|error| failed(&error))?;
+        if !found.records.is_empty() || (found.log_start <= next && found.high_watermark > last) {
+            return Ok(found.records);
+        }
+        if asked.elapsed() >= BEHIND_MAX {
+            return Err(Closed::new(format!(
+                "the leader of {topic} partition {partition} gives no records from offset {next} on, and knows the \
+                 partition from {} to {} only: whether there are records up to offset {last} is looked at again later",
+                found.log_start, found.high_watermark
+            )));
+        }
+        tokio::time::sleep(BEHIND_RETRY).await;
     }
 }
 

@@ -86,7 +86,7 @@ impl Session {
     /// As [`Self::produce`], but returns once the records are on their way: the next request may be submitted before
     /// this one is answered, and is appended after it.
     pub async fn submit(&self, request: ProduceRequest) -> Result<Submitted, Closed> {
-        publish::submit(&self.hub, &self.caller, self.upstream.as_ref(), request).await
+        publish::submit(&self.hub, &self.caller, &self.upstream, request).await
     }
 
     /// Reads, projects and records. The answer is the whole frame for the wire: length, header, body. The leaders that

@@ -17,6 +17,7 @@ mod hub;
 mod members;
 mod probe;
 mod raw;
+mod repeated;
 mod replicas;
 mod seam;
 mod table;

@@ -129,7 +129,7 @@ async fn the_whole_seam(upstream: Arc<dyn Upstream>, name: &str, newer: bool) {
     // Sent again as after a lost answer: the store has it already, and says where.
     let again = connection.call(produce(name, None, batch(&producer, 3, "value 3"))).await.unwrap();
     assert_eq!(produced(again), 3);
-    let records = leaders.fetch(name, 0, 0, 1 << 20).await.unwrap();
+    let records = leaders.fetch(name, 0, 0, 1 << 20).await.unwrap().records;
     assert_eq!(values(&records), ["value 0", "value 1", "value 2", "value 3"]);
     assert_eq!(leaders.offset(name, 0, EARLIEST).await.unwrap(), 0);
     assert_eq!(leaders.offset(name, 0, LATEST).await.unwrap(), 4);
@@ -358,6 +358,6 @@ async fn a_leader_that_is_killed_or_held_is_given_up_and_its_successor_found() {
     assert_eq!(append(&upstream, "moves", &batch(&producer, 2, "2")).await, 2);
     kafka.resume(leader);
     let mut leaders = Leaders::new(upstream, Duration::from_secs(30));
-    let records = leaders.fetch("moves", 0, 0, 1 << 20).await.unwrap();
+    let records = leaders.fetch("moves", 0, 0, 1 << 20).await.unwrap().records;
     assert_eq!(values(&records), ["0", "1", "2"]);
 }

@@ -27,6 +27,8 @@ pub(super) struct PartitionLog {
     batches: VecDeque<Stored>,
     start: i64,
     end: i64,
+    /// Fetches see what is before it; all, where there is none.
+    shown: Option<i64>,
     producers: BTreeMap<i64, VecDeque<Remembered>>,
 }
 
@@ -44,7 +46,8 @@ struct Remembered {
     epoch: i16,
     first: i32,
     last: i32,
-    offset: i64,
+    /// `None` once it is forgotten.
+    offset: Option<i64>,
 }
 
 /// The header fields of a batch that the store needs.
@@ -65,6 +68,18 @@ impl Topics {
     pub(super) fn forget_producers(&mut self) {
         for partition in self.by_name.values_mut().flat_map(|topic| &mut topic.partitions) {
             partition.producers.clear();
+        }
+    }
+
+    pub(super) fn forget_places(&mut self) {
+        let partitions = self.by_name.values_mut().flat_map(|topic| &mut topic.partitions);
+        let known = partitions.flat_map(|partition| partition.producers.values_mut()).flatten();
+        known.for_each(|batch| batch.offset = None);
+    }
+
+    pub(super) fn show_until(&mut self, topic: &str, partition: i32, offset: Option<i64>) {
+        if let Some(log) = self.partition_mut(topic, partition) {
+            log.shown = offset;
         }
     }
 
@@ -92,6 +107,11 @@ impl PartitionLog {
         self.end
     }
 
+    /// The offset after the last record that fetches see.
+    pub(super) fn shown_end(&self) -> i64 {
+        self.shown.map_or(self.end, |shown| shown.min(self.end))
+    }
+
     /// Appends one batch or answers a retry of one; the offset of its first record.
     pub(super) fn append(&mut self, records: &Bytes) -> Result<i64, ResponseError> {
         let header = header(records).ok_or(ResponseError::CorruptMessage)?;
@@ -102,12 +122,12 @@ impl PartitionLog {
                 epoch: header.producer_epoch,
                 first: header.base_sequence,
                 last,
-                offset: self.end,
+                offset: Some(self.end),
             };
             if let Some(same) =
                 known.iter().find(|old| (old.epoch, old.first, old.last) == (batch.epoch, batch.first, last))
             {
-                return Ok(same.offset);
+                return same.offset.ok_or(ResponseError::DuplicateSequenceNumber);
             }
             let expected = match known.back() {
                 Some(newest) if newest.epoch == batch.epoch => newest.last.wrapping_add(1) & i32::MAX,
@@ -153,7 +173,7 @@ impl PartitionLog {
         }
         let mut out = BytesMut::new();
         let from = self.batches.partition_point(|batch| batch.last < offset);
-        for batch in self.batches.range(from..) {
+        for batch in self.batches.range(from..).take_while(|batch| batch.last < self.shown_end()) {
             let fits = out.len() + batch.bytes.len() <= bytes_max;
             if !(fits || (out.is_empty() && first_always)) {
                 break;

@@ -87,8 +87,8 @@ impl Topics {
                 .with_high_watermark(-1);
         };
         let data = data
-            .with_high_watermark(log.end())
-            .with_last_stable_offset(log.end())
+            .with_high_watermark(log.shown_end())
+            .with_last_stable_offset(log.shown_end())
             .with_log_start_offset(log.start());
         let bytes_max = usize::try_from(wanted.partition_max_bytes).unwrap_or(0).min(left);
         match log.read(wanted.fetch_offset, bytes_max, first) {

@@ -8,13 +8,13 @@
 )]
 
 mod limits;
+mod unrecorded;
 mod world;
 
 use std::time::Duration;
 
-use shuniu_archive::LogReader;
 use shuniu_broker::memory::Failure;
-use shuniu_exchange::{Covered, RecoverError};
+use shuniu_exchange::Covered;
 use shuniu_ledger::{Action, Outcome};
 use shuniu_wire::Request;
 use shuniu_wire::batch::{Compression, batches};
@@ -521,38 +521,6 @@ async fn p7_transactions_and_producer_ids_of_strangers_are_refused() {
     assert_ne!(id(REGISTER, transactional).await, 0);
     assert_ne!(id("hall-yuzhong", InitProducerIdRequest::default().with_transactional_id(None)).await, 0);
     refusals(&world, &["initproducerid"]).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn p3_records_that_a_crash_left_without_an_entry_get_one_at_the_next_start() {
-    let world = World::start().await;
-    let schema = world.schema_id(REGISTER, "population").await;
-    let row = |n| put(&citizen(n), person(schema, &citizen(n), "张三", Some("500103")), Vec::new());
-    world.publish(REGISTER, "population", &[row(1), row(2)]).await;
-    // As a hub leaves it that dies between the record store's answer and the audit log's.
-    world.append_unrecorded("population", &[row(3), row(4), row(5)]).await;
-    let log = tempfile::tempdir().unwrap();
-    let ends = world.exchange.ends().await.unwrap();
-    let covered = |log: LogReader| {
-        let mut covered = Covered::default();
-        covered.advance(&log).unwrap();
-        covered
-    };
-    let before = covered(world.sequenced(log.path()).await);
-    assert_eq!(world.exchange.recover(&before, &ends).await.unwrap(), 3);
-    let recovered = world.drafts(Action::Recovered);
-    assert_eq!(recovered.len(), 1);
-    assert_eq!((recovered[0].ranges[0].first(), recovered[0].ranges[0].last()), (2, 4));
-    assert_eq!(recovered[0].schemas, [schema]);
-    assert_eq!(recovered[0].subjects.as_ref().unwrap().iter().count(), 3, "a trace finds them");
-    // Nothing is left to recover, and what is published meanwhile is not recovered too.
-    world.publish(REGISTER, "population", &[row(6)]).await;
-    let after = covered(world.sequenced(log.path()).await);
-    assert_eq!(world.exchange.recover(&after, &ends).await.unwrap(), 0);
-    world.exchange.nothing_lost(&after, &world.exchange.ends().await.unwrap()).unwrap();
-    // Where the topic ends before what is on the log, records are gone, and that is said.
-    let lost = world.exchange.nothing_lost(&after, &ends);
-    assert!(matches!(lost, Err(RecoverError::Lost { end: 5, last: 5, .. })), "{lost:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -209,10 +209,14 @@ impl World {
 
     /// Appends records to partition 0 behind the exchange's back.
     pub(crate) async fn append_unrecorded(&self, resource: &str, records: &[Built]) {
+        self.append_bytes_unrecorded(resource, batch(records)).await;
+    }
+
+    pub(crate) async fn append_bytes_unrecorded(&self, resource: &str, bytes: Bytes) {
         let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(1000).with_topic_data(vec![
-            TopicProduceData::default().with_name(topic(resource)).with_partition_data(vec![
-                PartitionProduceData::default().with_records(Some(batch(records))),
-            ]),
+            TopicProduceData::default()
+                .with_name(topic(resource))
+                .with_partition_data(vec![PartitionProduceData::default().with_records(Some(bytes))]),
         ]);
         self.records.connect(NODE).await.unwrap().call(request.into()).await.unwrap();
     }
@@ -343,7 +347,15 @@ pub(crate) fn batch(records: &[Built]) -> Bytes {
 }
 
 pub(crate) fn batch_in(codec: Compression, records: &[Built]) -> Bytes {
-    let mut builder = BatchBuilder::new(codec);
+    built(BatchBuilder::new(codec), records)
+}
+
+/// A batch of an idempotent producer: its id, its epoch, and the sequence of the first record.
+pub(crate) fn batch_of((id, epoch, sequence): (i64, i16, i32), records: &[Built]) -> Bytes {
+    built(BatchBuilder::new(Compression::Lz4).producer(id, epoch, sequence), records)
+}
+
+fn built(mut builder: BatchBuilder, records: &[Built]) -> Bytes {
     for record in records {
         let headers: Vec<(&[u8], Option<&[u8]>)> =
             record.headers.iter().map(|(name, value)| (name.as_slice(), Some(value.as_slice()))).collect();

@@ -55,7 +55,7 @@ impl Recovery {
             () = cancel.cancelled() => return,
             sequenced = sequenced => if sequenced.is_err() { return },
         }
-        let covered = match self.recover(covered, &cancel).await {
+        let covered = match self.recover(covered.clone(), &cancel).await {
             Ok(covered) => covered,
             Err(error @ RecoverError::Lost { .. }) => {
                 // Nobody listens any more only while the hub closes anyway.
@@ -65,9 +65,9 @@ impl Recovery {
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
-                    "records without an entry could not be looked for; the next start looks again"
+                    "records without an entry could not be looked for; looked for again in some minutes"
                 );
-                return;
+                covered
             }
         };
         self.keep(covered, &cancel).await;
