@@ -283,7 +283,8 @@ impl Kafka {
     /// Ends a broker with SIGKILL.
     pub fn kill(&self, id: usize) {
         if let Some(mut running) = self.broker(id).running.take() {
-            signal("-KILL", running.pid);
+            // One that has ended by itself is not there to be told.
+            Command::new("kill").args(["-KILL", &running.pid.to_string()]).output().unwrap();
             drop(running.starter.stdin.take());
             running.starter.wait().unwrap();
         }
