@@ -94,6 +94,14 @@ pub enum FileError {
         /// The limit.
         bytes_max: u64,
     },
+    /// A packed file whose texts, styles and names take too much memory, however few bytes they are in the file.
+    #[error("`{}`: the workbook's texts and styles take more than {bytes_max} bytes", path.display())]
+    Parts {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        bytes_max: u64,
+    },
     /// A sheet whose rows take too much memory: it is large, or has a cell far from the others.
     #[error("`{}`: the sheet's rows take more than {bytes_max} bytes", path.display())]
     Sheet {

@@ -1,14 +1,19 @@
 //! XLS and XLSX. A number cell reads as its shortest decimal, a date cell as ISO 8601.
 
 use std::collections::BTreeMap;
-use std::io::{self, Cursor, Read as _};
+use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use calamine::{Data, Reader, Xls, Xlsx};
-use zip::ZipArchive;
+use calamine::{Data, Range, Reader, Xls, Xlsx};
 
+use self::records::{Refused, Workbook};
 use super::{Cell, FileError, Row, Rows, read_whole, split_header};
 use crate::config::{Format, Source};
+
+mod compound;
+mod parts;
+mod records;
 
 const FILE_BYTES_MAX: u64 = 128 << 20;
 /// Columns of a sheet, as its format has them.
@@ -18,11 +23,13 @@ const COLUMNS_MAX: u32 = 16_384;
 struct Limits {
     /// Of all parts of an XLSX file.
     unpacked_bytes: u64,
+    /// Of what is held of the parts of an XLSX file before the first row is read: texts, styles, names.
+    held_bytes: u64,
     /// Of the sheet's rows, as they are held.
     rows_bytes: u64,
 }
 
-const LIMITS: Limits = Limits { unpacked_bytes: 512 << 20, rows_bytes: 1 << 30 };
+const LIMITS: Limits = Limits { unpacked_bytes: 512 << 20, held_bytes: 1 << 30, rows_bytes: 1 << 30 };
 
 pub(super) fn open(source: &Source, path: &Path) -> Result<Rows, FileError> {
     let (content, digest) = read_whole(path, FILE_BYTES_MAX)?;
@@ -45,24 +52,50 @@ fn sheet_name(sheet: Option<&str>, names: &[String], path: &Path) -> Result<Stri
     name.map(str::to_owned).ok_or_else(|| wrong(path, "it has no sheet"))
 }
 
+/// What calamine says of a workbook. A broken one makes it panic in some places: that is the file's fault, and ends nothing but its reading.
+fn read<T, E>(path: &Path, with: impl FnOnce() -> Result<T, E>) -> Result<T, FileError>
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match catch_unwind(AssertUnwindSafe(with)) {
+        Ok(read) => read.map_err(|error| wrong(path, error)),
+        Err(_) => Err(wrong(path, "it is broken in a way that cannot be told")),
+    }
+}
+
 /// The rows of a sheet that hold anything, read cell by cell: two cells far apart make no grid.
 fn xlsx(sheet: Option<&str>, path: &Path, content: Vec<u8>, limits: &Limits) -> Result<Vec<Row>, FileError> {
-    check_unpacked(path, &content, limits.unpacked_bytes)?;
-    let mut book = Xlsx::new(Cursor::new(content)).map_err(|error| wrong(path, error))?;
+    parts::weigh(path, &content, limits)?;
+    let mut book = read(path, || Xlsx::new(Cursor::new(content)))?;
     let name = sheet_name(sheet, &book.sheet_names(), path)?;
-    let mut cells = book.worksheet_cells_reader(&name).map_err(|error| wrong(path, error))?;
+    let mut cells = read(path, || book.worksheet_cells_reader(&name))?;
     let mut grid = Grid::new(path, limits);
-    while let Some(found) = cells.next_cell().map_err(|error| wrong(path, error))? {
+    while let Some(found) = read(path, || cells.next_cell())? {
         let (row, column) = found.get_position();
         grid.put(row, column, &Data::from(found.get_value().clone()))?;
     }
     grid.rows()
 }
 
+/// The rows of a sheet, out of a workbook of our own making that holds no other and claims nothing.
 fn xls(sheet: Option<&str>, path: &Path, content: Vec<u8>, limits: &Limits) -> Result<Vec<Row>, FileError> {
-    let mut book = Xls::new(Cursor::new(content)).map_err(|error| wrong(path, error))?;
-    let name = sheet_name(sheet, &book.sheet_names(), path)?;
-    let range = book.worksheet_range(&name).map_err(|error| wrong(path, error))?;
+    let stream = compound::workbook(&content).map_err(|what| wrong(path, what))?;
+    drop(content);
+    let refused = |refused| match refused {
+        Refused::Broken(what) => wrong(path, what),
+        Refused::Heavy => FileError::Sheet { path: path.to_owned(), bytes_max: limits.rows_bytes },
+    };
+    let book = Workbook::read(&stream).map_err(refused)?;
+    let names = open_xls(path, book.without_cells())?.sheet_names();
+    let name = sheet_name(sheet, &names, path)?;
+    let index = names.iter().position(|known| *known == name);
+    let index = index.ok_or_else(|| wrong(path, format!("it has no sheet `{name}`")))?;
+    let alone = book.with_sheet(index, limits.rows_bytes).map_err(refused)?;
+    drop(stream);
+    let range: Range<Data> = {
+        let mut book = open_xls(path, alone)?;
+        read(path, || book.worksheet_range(&name))?
+    };
     let (first_row, first_column) = range.start().unwrap_or_default();
     let mut grid = Grid::new(path, limits);
     for (row, cells) in (first_row..).zip(range.rows()) {
@@ -73,19 +106,9 @@ fn xls(sheet: Option<&str>, path: &Path, content: Vec<u8>, limits: &Limits) -> R
     grid.rows()
 }
 
-/// Unpacks every part and keeps none: what the parts say of their size is only said.
-fn check_unpacked(path: &Path, content: &[u8], bytes_max: u64) -> Result<(), FileError> {
-    let mut archive = ZipArchive::new(Cursor::new(content)).map_err(|error| wrong(path, error))?;
-    let mut left = bytes_max;
-    for index in 0..archive.len() {
-        let part = archive.by_index(index).map_err(|error| wrong(path, error))?;
-        let unpacked = io::copy(&mut part.take(left.saturating_add(1)), &mut io::sink());
-        let unpacked = unpacked.map_err(|error| wrong(path, error))?;
-        left = left
-            .checked_sub(unpacked)
-            .ok_or_else(|| FileError::Unpacks { path: path.to_owned(), bytes_max })?;
-    }
-    Ok(())
+fn open_xls(path: &Path, stream: Vec<u8>) -> Result<Xls<Cursor<Vec<u8>>>, FileError> {
+    let file = compound::wrap(stream).map_err(|what| wrong(path, what))?;
+    read(path, || Xls::new(Cursor::new(file)))
 }
 
 /// The cells of a sheet that hold anything.
@@ -163,48 +186,4 @@ fn cell(data: &Data) -> Cell {
 }
 
 #[cfg(test)]
-mod tests {
-    use rust_xlsxwriter::Workbook;
-
-    use super::*;
-
-    /// The error of a workbook whose first sheet has that many rows of one text.
-    fn refused(rows: u32, limits: &Limits) -> String {
-        let mut book = Workbook::new();
-        let sheet = book.add_worksheet();
-        let text = "重".repeat(1_000);
-        for row in 0..rows {
-            sheet.write(row, 0, &text).unwrap();
-        }
-        let content = book.save_to_buffer().unwrap();
-        assert!(content.len() < 20_000, "{}", content.len());
-        xlsx(None, Path::new("1.xlsx"), content, limits).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn a_small_workbook_that_becomes_large_is_refused() {
-        let unpacked = refused(1_000, &Limits { unpacked_bytes: 20_000, ..LIMITS });
-        assert_eq!(unpacked, "`1.xlsx` unpacks to more than 20000 bytes");
-        // One text in the file, a copy for each cell that names it.
-        let sheet = refused(1_000, &Limits { rows_bytes: 2_000_000, ..LIMITS });
-        assert_eq!(sheet, "`1.xlsx`: the sheet's rows take more than 2000000 bytes");
-    }
-
-    #[test]
-    fn rows_that_are_few_and_far_apart_are_no_grid_and_many_wide_ones_are_refused() {
-        let mut book = Workbook::new();
-        let sheet = book.add_worksheet();
-        sheet.write(0, 0, "a").unwrap().write(1_048_575, 16_383, "z").unwrap();
-        let content = book.save_to_buffer().unwrap();
-        let path = Path::new("1.xlsx");
-        let rows = xlsx(None, path, content.clone(), &LIMITS).unwrap();
-        assert_eq!(
-            rows.iter().map(|row| (row.number, row.cells.len())).collect::<Vec<_>>(),
-            [(1, 16_384), (1_048_576, 16_384)]
-        );
-        assert_eq!(rows[1].cells[16_383], Cell::Text("z".to_owned()));
-        let narrow = Limits { rows_bytes: 100_000, ..LIMITS };
-        let error = xlsx(None, path, content, &narrow).unwrap_err();
-        assert!(matches!(error, FileError::Sheet { .. }), "{error}");
-    }
-}
+mod tests;
