@@ -83,6 +83,12 @@ pub enum SinkError {
         #[source]
         source: sqlx::Error,
     },
+    /// The table's file is a source's state.
+    #[error("`{file}` is the state of a source: give the table another file in `database`")]
+    State {
+        /// The file.
+        file: String,
+    },
     /// The hub answered nothing for a long time.
     #[error("cannot read to the end of the log: nothing came within {SILENCE_SECONDS} s")]
     Silent,

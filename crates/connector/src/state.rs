@@ -6,7 +6,7 @@
 //! too, so a crash in it is met by doing it again.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteRow, SqliteSynchronous,
@@ -24,15 +24,32 @@ const ROWS_PER_STATEMENT: usize = 500;
 
 /// The connector's state cannot be read or written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {attempted} in the connector's state")]
-pub struct StateError {
-    attempted: &'static str,
-    #[source]
-    source: sqlx::Error,
+pub enum StateError {
+    /// SQLite refuses.
+    #[error("cannot {attempted} in the connector's state")]
+    Database {
+        /// What was under way.
+        attempted: &'static str,
+        /// What SQLite says.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The file is a database of something else: a sink's, or a department's own.
+    #[error(
+        "`{}` holds the table `{table}`, which is none of a connector's state: give `state` a file of its own, which need not \
+         be there yet",
+        path.display()
+    )]
+    Shared {
+        /// The file.
+        path: PathBuf,
+        /// One of its tables.
+        table: String,
+    },
 }
 
 fn failed(attempted: &'static str) -> impl Fn(sqlx::Error) -> StateError {
-    move |source| StateError { attempted, source }
+    move |source| StateError::Database { attempted, source }
 }
 
 pub(crate) struct State {
@@ -75,6 +92,11 @@ impl State {
             .locking_mode(SqliteLockingMode::Exclusive)
             .pragma("temp_store", "FILE");
         let mut db = SqliteConnection::connect_with(&options).await.map_err(&open)?;
+        let others = sqlx::query(tables::OTHERS).fetch_optional(&mut db).await.map_err(&open)?;
+        if let Some(row) = others {
+            let table = row.try_get(0).map_err(&open)?;
+            return Err(StateError::Shared { path: path.to_owned(), table });
+        }
         for statement in tables::TABLES {
             sqlx::query(statement).execute(&mut db).await.map_err(&open)?;
         }

@@ -16,6 +16,10 @@ use crate::kafka::RESTORED_OFFSETS;
 /// Parameters of one statement: below SQLite's 32,766.
 const PARAMETERS_MAX: usize = 16_000;
 
+/// How many of the three tables there are that every source's state has.
+const STATE_TABLES: &str =
+    "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('fact', 'file', 'sent')";
+
 const DAY_MICROS: i64 = 86_400_000_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +112,12 @@ impl Table {
             None => (Backend::Postgres, sink.database.clone()),
         };
         let mut db = AnyConnection::connect(&url).await.map_err(&open)?;
+        if let Some(file) = sink.database.strip_prefix("sqlite:") {
+            let row = sqlx::query(STATE_TABLES).fetch_one(&mut db).await.map_err(&open)?;
+            if row.try_get::<i64, _>(0).map_err(&open)? == 3 {
+                return Err(SinkError::State { file: file.to_owned() });
+            }
+        }
         let settings: &[&'static str] = match backend {
             // One file may hold several tables, each with its own writer.
             Backend::Sqlite => {

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use shuniu_model::Timestamp;
 
+use super::SinkError;
 use super::layout::Layout;
 use super::table::{Pending, Start, Table};
 use crate::avro::{Shape, put};
 use crate::config::Sink;
+use crate::state::{State, StateError};
 
 const NARROW: &str = r#"{"type": "record", "name": "R", "fields": [{"name": "a", "type": "string"}]}"#;
 const WIDE: &str = r#"{"type": "record", "name": "R", "fields": [
@@ -247,4 +249,24 @@ async fn postgresql_gets_the_same_rows_in_its_own_types() {
     write(&mut table, NARROW, &begun, 4, &[("x", Some(&[Some("x")]))]).await;
     assert_eq!(table.sweep(begun.generation).await.unwrap(), 1);
     assert_eq!(start(&mut table, NARROW, 5, 0).await.offsets, HashMap::from([(0, 5)]));
+}
+
+#[tokio::test]
+async fn a_file_is_a_sinks_or_a_sources_and_never_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = sink(&folder);
+    let file = folder.path().join("a b#.db");
+    drop(Table::open(&sink).await.unwrap());
+    let refused = State::open(&file).await.err().unwrap();
+    assert!(matches!(refused, StateError::Shared { .. }), "{refused}");
+    assert!(refused.to_string().contains("a b#.db` holds the table `_shuniu_"), "{refused}");
+    drop(Table::open(&sink).await.unwrap());
+
+    std::fs::remove_file(&file).unwrap();
+    for _ in 0..2 {
+        drop(State::open(&file).await.unwrap());
+    }
+    let refused = Table::open(&sink).await.err().unwrap();
+    assert!(matches!(refused, SinkError::State { .. }), "{refused}");
+    drop(State::open(&file).await.unwrap());
 }

@@ -15,6 +15,10 @@ pub(super) const TABLES: [&str; 6] = [
     "CREATE TEMP TABLE change (n INTEGER PRIMARY KEY, kind INTEGER NOT NULL, key BLOB NOT NULL)",
 ];
 
+/// A table that is none of the lasting ones above: then the file is not a connector's state.
+pub(super) const OTHERS: &str = "SELECT name FROM main.sqlite_master
+    WHERE type = 'table' AND name NOT IN ('fact', 'file', 'sent') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' LIMIT 1";
+
 pub(super) const CLEAR: [&str; 3] = ["DELETE FROM staged", "DELETE FROM held", "DELETE FROM change"];
 
 pub(super) const PUT_SENT: &str = "INSERT INTO sent VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO UPDATE SET
