@@ -113,11 +113,16 @@ pub(crate) fn prefix(base_offset: i64, batch_bytes: usize, leader_epoch: i32) ->
     Some(prefix)
 }
 
-/// The batch with LogAppendTime: attribute bit 3, `now` as its maximum timestamp, a checksum of its own.
+/// The batch with LogAppendTime: attribute bit 3, and `now` as its maximum timestamp.
 pub(crate) fn with_append_time(batch: &[u8], attributes: i16, now_ms: i64) -> Option<Vec<u8>> {
+    with_latest_time(batch, attributes | LOG_APPEND_TIME, now_ms)
+}
+
+/// The batch with these attributes and this maximum timestamp, and a checksum of its own.
+pub(crate) fn with_latest_time(batch: &[u8], attributes: i16, latest_ms: i64) -> Option<Vec<u8>> {
     let mut batch = batch.to_vec();
-    batch.get_mut(21..23)?.copy_from_slice(&(attributes | LOG_APPEND_TIME).to_be_bytes());
-    batch.get_mut(35..43)?.copy_from_slice(&now_ms.to_be_bytes());
+    batch.get_mut(21..23)?.copy_from_slice(&attributes.to_be_bytes());
+    batch.get_mut(35..43)?.copy_from_slice(&latest_ms.to_be_bytes());
     let crc = crc32c::crc32c(batch.get(CHECKED_FROM..)?);
     batch.get_mut(17..21)?.copy_from_slice(&crc.to_be_bytes());
     Some(batch)

@@ -10,12 +10,13 @@ use bytes::Bytes;
 use shuniu_wire::messages::ResponseError;
 use tokio::sync::oneshot;
 
-use super::index::Tally;
+use super::index::{NO_TIMESTAMP, Tally};
 use super::partition::{Append, Partition, Placed, Refused, hold};
 use super::producers::{Producer, Producers, Verdict};
 use super::segment::{Segment, SegmentName};
+use super::time;
 use crate::folder::sync_folder;
-use crate::header::{Header, PREFIX_BYTES, prefix, with_append_time};
+use crate::header::{Header, PREFIX_BYTES, prefix, with_append_time, with_latest_time};
 use crate::settings::Settings;
 
 /// A segment's offsets span at most this, so that an index entry holds any of them.
@@ -132,7 +133,8 @@ impl Writer {
         let now_ms = partition.context.now_ms();
         let mut round = Round::new(self.next_offset, partition.epochs.now());
         for Append { records, answer } in waiting {
-            let batches = match validated(&records, &settings) {
+            let decompressed_bytes_max = partition.context.config.decompressed_bytes_max;
+            let batches = match validated(&records, &settings, decompressed_bytes_max) {
                 Ok(batches) => batches,
                 Err(refused) => {
                     send(answer, Err(refused));
@@ -309,14 +311,19 @@ impl Round {
 }
 
 /// Takes a Produce's records apart and checks what can be checked without the log.
-fn validated(records: &Bytes, settings: &Settings) -> Result<Vec<(Header, Bytes)>, Refused> {
+fn validated(
+    records: &Bytes,
+    settings: &Settings,
+    decompressed_bytes_max: usize,
+) -> Result<Vec<(Header, Bytes)>, Refused> {
     let invalid = |message: &str| Refused::new(ResponseError::InvalidRecord, message);
     let corrupt = |message: &str| Refused::new(ResponseError::CorruptMessage, message);
     let mut batches = Vec::with_capacity(1);
     let mut at = 0;
     while at < records.len() {
         let rest = records.slice(at..);
-        let header = Header::parse(&rest).ok_or_else(|| corrupt("the batch is shorter than its header"))?;
+        let mut header =
+            Header::parse(&rest).ok_or_else(|| corrupt("the batch is shorter than its header"))?;
         if header.magic != 2 {
             let message = "only record batches of version 2 are kept";
             return Err(Refused::new(ResponseError::UnsupportedForMessageFormat, message));
@@ -328,7 +335,7 @@ fn validated(records: &Bytes, settings: &Settings) -> Result<Vec<(Header, Bytes)
             let message = format!("the batch is over max.message.bytes ({})", settings.batch_bytes_max);
             return Err(Refused::new(ResponseError::MessageTooLarge, message));
         }
-        let batch = rest.slice(..header.bytes);
+        let mut batch = rest.slice(..header.bytes);
         if !header.crc_holds(&batch) {
             return Err(corrupt("the checksum does not hold"));
         }
@@ -346,6 +353,16 @@ fn validated(records: &Bytes, settings: &Settings) -> Result<Vec<(Header, Bytes)
             return Err(invalid("an idempotent batch has an epoch and a sequence"));
         }
         at += header.bytes;
+        // Sarama states none, whatever the times of its records. A search by time believes the batch, so that it is
+        // told what they are, as Kafka's leader does.
+        if header.max_timestamp == NO_TIMESTAMP && !settings.append_time {
+            let unreadable = || invalid("the batch's records cannot be read");
+            let latest = time::latest(&batch, decompressed_bytes_max).map_err(|_| unreadable())?;
+            if latest > NO_TIMESTAMP {
+                let stated = with_latest_time(&batch, header.attributes, latest).ok_or_else(unreadable)?;
+                (header.max_timestamp, batch) = (latest, Bytes::from(stated));
+            }
+        }
         batches.push((header, batch));
     }
     if batches.is_empty() {

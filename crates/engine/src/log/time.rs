@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shuniu_wire::batch::{Batch, Scratch, batches};
+use shuniu_wire::batch::{Batch, BatchError, Scratch, batches};
 
 use super::index::{NO_TIMESTAMP, entry_of, position_of_time};
 use super::partition::Partition;
@@ -92,10 +92,9 @@ impl Partition {
         let mut scratch = Scratch::default();
         let records = batch
             .records(&mut scratch, self.context.config.decompressed_bytes_max)
-            .map_err(|error| ReadError::Disk(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+            .map_err(|error| ReadError::Disk(damaged(error)))?;
         for record in records {
-            let record =
-                record.map_err(|error| ReadError::Disk(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+            let record = record.map_err(|error| ReadError::Disk(damaged(error)))?;
             if record.timestamp >= timestamp {
                 return Ok(Some((record.offset, record.timestamp)));
             }
@@ -104,11 +103,26 @@ impl Partition {
     }
 }
 
+/// The latest time of a batch's records, [`NO_TIMESTAMP`] where none has one.
+pub(super) fn latest(batch: &[u8], decompressed_bytes_max: usize) -> io::Result<i64> {
+    let mut scratch = Scratch::default();
+    let batch = whole(batch)?;
+    let mut latest = NO_TIMESTAMP;
+    for record in batch.records(&mut scratch, decompressed_bytes_max).map_err(damaged)? {
+        latest = latest.max(record.map_err(damaged)?.timestamp);
+    }
+    Ok(latest)
+}
+
+fn damaged(error: BatchError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
 /// One whole batch, taken out of a scan's buffer.
 pub(super) fn whole(bytes: &[u8]) -> io::Result<Batch> {
     match batches(&Bytes::copy_from_slice(bytes)).next() {
         Some(Ok(batch)) => Ok(batch),
-        Some(Err(error)) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        Some(Err(error)) => Err(damaged(error)),
         None => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }

@@ -287,3 +287,31 @@ async fn offsets_are_found_by_time_to_the_record() {
     assert_eq!((hub.list_offset("t", 0, -1).await.1, hub.list_offset("t", 0, -2).await.1), (300, 0));
     assert_eq!(hub.list_offset("t", 9, -1).await.0, 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_states_no_time_is_found_by_the_times_of_its_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut hub = Hub::open(folder.path()).await;
+    hub.create("t", 1, &[("segment.bytes", "1024"), ("retention.ms", "-1")]).await;
+    for n in 0..40_i64 {
+        let mut batch = Batch { states_no_time: true, ..Batch::of(&["a", "b"]).at(START_MS + n * 10) };
+        batch.records[0].0 = 5;
+        hub.produce("t", 0, batch.bytes()).await;
+    }
+    // Here no record has a time either.
+    let timeless = Batch { states_no_time: true, ..Batch::of(&["a"]).at(-1) };
+    hub.produce("t", 0, timeless.bytes()).await;
+    for _ in 0..2 {
+        for n in 0..40_i64 {
+            let asked = START_MS + n * 10 + 1;
+            assert_eq!(hub.list_offset("t", 0, asked).await, (0, n * 2, START_MS + n * 10 + 5), "{n}");
+        }
+        assert_eq!(hub.list_offset("t", 0, START_MS + 396).await, (0, -1, -1));
+        assert_eq!(hub.list_offset("t", 0, -3).await, (0, 78, START_MS + 395));
+        let last = hub.fetch("t", 0, 80).await.records.unwrap();
+        assert_eq!(last[35..43], (-1_i64).to_be_bytes(), "nothing is invented");
+        hub.engine.close().await;
+        drop(hub);
+        hub = Hub::open(folder.path()).await;
+    }
+}

@@ -178,13 +178,15 @@ pub(crate) type Row = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
 pub(crate) struct Batch {
     pub(crate) producer: Option<(i64, i16, i32)>,
     pub(crate) base_timestamp: i64,
+    /// States no latest time, as Sarama does.
+    pub(crate) states_no_time: bool,
     pub(crate) records: Vec<Row>,
 }
 
 impl Batch {
     pub(crate) fn of(values: &[&str]) -> Self {
         let records = values.iter().map(|value| (0, None, Some(value.as_bytes().to_vec()))).collect();
-        Self { producer: None, base_timestamp: START_MS, records }
+        Self { base_timestamp: START_MS, records, ..Self::default() }
     }
 
     /// A `None` value is a tombstone.
@@ -192,7 +194,7 @@ impl Batch {
         let record = |(key, value): &(&str, Option<&str>)| {
             (0, Some(key.as_bytes().to_vec()), value.map(|value| value.as_bytes().to_vec()))
         };
-        Self { producer: None, base_timestamp: START_MS, records: records.iter().map(record).collect() }
+        Self { base_timestamp: START_MS, records: records.iter().map(record).collect(), ..Self::default() }
     }
 
     pub(crate) fn by(mut self, producer: i64, epoch: i16, sequence: i32) -> Self {
@@ -230,7 +232,7 @@ impl Batch {
         checked.put_i16(0);
         checked.put_i32(self.records.len() as i32 - 1);
         checked.put_i64(self.base_timestamp);
-        checked.put_i64(self.base_timestamp + max);
+        checked.put_i64(if self.states_no_time { -1 } else { self.base_timestamp + max });
         checked.put_i64(producer);
         checked.put_i16(epoch);
         checked.put_i32(sequence);
