@@ -28,7 +28,7 @@ pub struct Caller {
 
 /// A certificate that names no system. Its signature has been checked already.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the certificate names no system: {0}")]
+#[error("the certificate is not that of a system: {0}")]
 pub struct UnknownCaller(&'static str);
 
 impl Caller {
@@ -36,7 +36,7 @@ impl Caller {
     /// URI `urn:shuniu:system:<id>` agree.
     ///
     /// # Errors
-    /// When it names none, or two.
+    /// When it names none, or two, or is not for clients.
     pub fn of_chain(chain: &[impl AsRef<[u8]>], source: SocketAddr) -> Result<Self, UnknownCaller> {
         let der = chain.first().ok_or(UnknownCaller("there is none"))?.as_ref();
         let (rest, certificate) =
@@ -62,6 +62,13 @@ impl Caller {
         });
         if uris.next() != Some(system.as_str()) || uris.next().is_some() {
             return Err(UnknownCaller("its common name and its URI do not agree"));
+        }
+        // A certificate without a purpose may have been issued for another one. rustls turns away only those that state another.
+        let usage = certificate
+            .extended_key_usage()
+            .map_err(|_| UnknownCaller("its extended key usage cannot be read"))?;
+        if !usage.is_some_and(|usage| usage.value.client_auth) {
+            return Err(UnknownCaller("it is not for clients: its extended key usage must name clientAuth"));
         }
         // `notAfter` is the last second in which it is good.
         let last_second = certificate.validity().not_after.timestamp();

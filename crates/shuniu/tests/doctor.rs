@@ -364,7 +364,7 @@ fn files_that_cannot_be_used_are_named() {
     let said = doctor(&hub, &[certificate.clone(), certificate.clone(), key.clone()], &[]);
     said.is_trouble(&["authority: ", "which is no authority"]);
     let said = doctor(&hub, &[authority.clone(), authority.clone(), key.clone()], &[]);
-    said.is_trouble(&["certificate: ", "names no system"]);
+    said.is_trouble(&["certificate: ", "is not that of a system"]);
     std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     let said = doctor(&hub, &[authority, certificate, key], &[]);
     said.has("warning", &["key: ", "can be read by others (mode 644)"]);

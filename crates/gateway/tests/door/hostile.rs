@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rcgen::ExtendedKeyUsagePurpose;
 use shuniu_gateway::Options;
 use shuniu_wire::messages::{
     MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse, StrBytes, TransactionalId,
@@ -161,8 +162,10 @@ async fn certificates_that_prove_no_system_of_this_hub_are_refused() {
     refused(None).await;
     refused(Some(Authority::new().issue(&good))).await;
     refused(Some(authority.issue(&Claim { last_second: Some(1_600_000_000), ..good.clone() }))).await;
-    let usage = rcgen::ExtendedKeyUsagePurpose::ServerAuth;
-    refused(Some(authority.issue(&Claim { usage, ..good.clone() }))).await;
+    // Another purpose, any purpose, and none.
+    for usage in [Some(ExtendedKeyUsagePurpose::ServerAuth), Some(ExtendedKeyUsagePurpose::Any), None] {
+        refused(Some(authority.issue(&Claim { usage, ..good.clone() }))).await;
+    }
     refused(Some(authority.issue(&Claim { uri: None, ..good.clone() }))).await;
     let uri = Some("urn:shuniu:system:bank".to_owned());
     refused(Some(authority.issue(&Claim { uri, ..good.clone() }))).await;

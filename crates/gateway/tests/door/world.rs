@@ -247,7 +247,8 @@ pub(crate) struct Certificate {
 pub(crate) struct Claim {
     pub(crate) name: &'static str,
     pub(crate) uri: Option<String>,
-    pub(crate) usage: ExtendedKeyUsagePurpose,
+    /// `None` for a certificate that states no purpose.
+    pub(crate) usage: Option<ExtendedKeyUsagePurpose>,
     /// The last second in which it is good, counted from 1970; `None` for long after the tests.
     pub(crate) last_second: Option<u64>,
 }
@@ -255,7 +256,7 @@ pub(crate) struct Claim {
 impl Claim {
     pub(crate) fn of(name: &'static str) -> Self {
         let uri = Some(format!("urn:shuniu:system:{name}"));
-        Self { name, uri, usage: ExtendedKeyUsagePurpose::ClientAuth, last_second: None }
+        Self { name, uri, usage: Some(ExtendedKeyUsagePurpose::ClientAuth), last_second: None }
     }
 }
 
@@ -294,7 +295,7 @@ impl Authority {
         if let Some(uri) = &claim.uri {
             params.subject_alt_names.push(SanType::URI(uri.as_str().try_into().unwrap()));
         }
-        params.extended_key_usages = vec![claim.usage.clone()];
+        params.extended_key_usages = claim.usage.iter().cloned().collect();
         if let Some(second) = claim.last_second {
             params.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(second);
         }

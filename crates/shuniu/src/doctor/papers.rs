@@ -188,16 +188,6 @@ fn check_own(
             ),
         ),
     }
-    let usage = parsed.extended_key_usage().ok().flatten();
-    if usage.is_some_and(|usage| !usage.value.client_auth && !usage.value.any) {
-        findings.trouble(
-            "certificate",
-            &Complaint::new(
-                format!("{} is not for clients", path.display()),
-                "use a system's certificate, not a server's",
-            ),
-        );
-    }
     let issuer = parsed.issuer().to_string();
     if issuer != authority && chain.len() == 1 {
         findings.warning(

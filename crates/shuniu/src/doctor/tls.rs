@@ -260,7 +260,7 @@ pub(super) fn refused(error: &io::Error) -> Complaint {
                 "check that nothing between you and the hub ends TLS",
             ),
             AlertDescription::AccessDenied => Complaint::new(
-                "the hub does not accept your certificate: it names no system, or the hub is only just starting",
+                "the hub does not accept your certificate: it names no system or is not for clients, or the hub is only just starting",
                 "try again in a moment, then ask the hub's operator",
             ),
             AlertDescription::UnsupportedCertificate => {
