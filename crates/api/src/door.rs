@@ -10,7 +10,7 @@ use axum::extract::DefaultBodyLimit;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
-use shuniu_exchange::{Caller, Exchange, Handshake, Handshakes};
+use shuniu_exchange::{Caller, Exchange, Handshake, Handshakes, Strangers};
 use shuniu_model::SystemId;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -73,16 +73,21 @@ impl Door {
         let options = self.options.borrow().clone();
         let handshakes = Handshakes::beside(options.connections_max);
         let held = Held::new(options.connections_max);
+        let strangers = Strangers::default();
+        tracker.spawn(strangers.clone().tell(cancel.clone()));
         let router = router(Arc::clone(&self.exchange), options.body_bytes_max);
         let door = Arc::new(self);
         while let Some((stream, source)) = accept(&listener, &cancel).await {
             let came = (source, handshakes.begin(source.ip()));
             let (door, router, held, cancel) =
                 (Arc::clone(&door), router.clone(), held.clone(), cancel.clone());
+            let strangers = strangers.clone();
             tracker.spawn(async move {
                 if let Err((outcome, reason)) = door.admit(stream, came, router, &held, &cancel).await {
                     meter::DOOR.connection(outcome);
-                    tracing::info!(%source, "an HTTP connection is refused: {reason}");
+                    if strangers.note(source.ip()) {
+                        tracing::info!(%source, "an HTTP connection is refused: {reason}");
+                    }
                 }
             });
         }

@@ -96,7 +96,7 @@ impl Drop for Handshake {
 }
 
 /// What one machine can call from: an IPv4 address, or the 64 bits of an IPv6 network.
-fn neighbourhood(address: IpAddr) -> IpAddr {
+pub(crate) fn neighbourhood(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),

@@ -34,6 +34,7 @@ mod refused;
 mod registry;
 mod repeated;
 mod session;
+mod strangers;
 mod trust;
 
 pub use budget::{Budget, Share, WholeBudget};
@@ -52,4 +53,5 @@ pub use registry::{RegisteredSchema, Registry, RegistryRefused};
 pub use session::{Addresses, Closed, Session};
 pub use shuniu_archive::TRACED;
 pub use shuniu_broker::NodeId;
+pub use strangers::Strangers;
 pub use trust::{Trust, Trusted};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use shuniu_exchange::{Budget, Caller, Exchange, Handshake, Handshakes, NodeId, WholeBudget};
+use shuniu_exchange::{Budget, Caller, Exchange, Handshake, Handshakes, NodeId, Strangers, WholeBudget};
 use shuniu_model::SystemId;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -103,13 +103,16 @@ impl Door {
         let options = Arc::clone(&self.options.borrow());
         let handshakes = Handshakes::beside(options.connections_max);
         let held = Held::new(&options);
+        let strangers = Strangers::default();
+        tracker.spawn(strangers.clone().tell(cancel.clone()));
         let door = Arc::new(self);
         let watching =
             crate::brokers::watch(Arc::clone(&door.exchange), Arc::clone(&options), cancel.clone());
         tracker.spawn(watching);
         let accepting = listeners.into_iter().map(|(node, listener)| {
             let (door, handshakes, held) = (Arc::clone(&door), handshakes.clone(), held.clone());
-            door.accept(node, listener, handshakes, held, tracker.clone(), cancel.clone())
+            let who = (handshakes, strangers.clone());
+            door.accept(node, listener, who, held, tracker.clone(), cancel.clone())
         });
         futures_util::future::join_all(accepting).await;
     }
@@ -118,7 +121,7 @@ impl Door {
         self: Arc<Self>,
         node: NodeId,
         listener: TcpListener,
-        handshakes: Handshakes,
+        (handshakes, strangers): (Handshakes, Strangers),
         held: Held,
         tracker: TaskTracker,
         cancel: CancellationToken,
@@ -138,9 +141,12 @@ impl Door {
             };
             let handshake = handshakes.begin(source.ip());
             let (door, held, cancel) = (Arc::clone(&self), held.clone(), cancel.clone());
-            let of_connection = tracker.clone();
+            let (of_connection, strangers) = (tracker.clone(), strangers.clone());
             tracker.spawn(async move {
-                door.admit(node, stream, (source, handshake), &held, &of_connection, cancel).await;
+                let came = (source, handshake);
+                if let Err(refused) = door.admit(node, stream, came, &held, &of_connection, cancel).await {
+                    refused.tell(source, &strangers);
+                }
             });
         }
     }
@@ -153,14 +159,14 @@ impl Door {
         held: &Held,
         tracker: &TaskTracker,
         cancel: CancellationToken,
-    ) {
+    ) -> Result<(), Refused> {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, %source, "cannot switch off Nagle's algorithm");
         }
         let options = Arc::clone(&self.options.borrow());
         let stream = tokio::select! {
             // Nobody is known yet: nothing is lost.
-            () = cancel.cancelled() => return,
+            () = cancel.cancelled() => return Ok(()),
             () = under_way.crowded_out() => {
                 Err("its address has most of the handshakes under way, and another came".to_owned())
             }
@@ -168,45 +174,24 @@ impl Door {
                 handshake.unwrap_or_else(|_| Err("its TLS handshake took too long".to_owned()))
             }
         };
-        let stream = match stream {
-            Ok(stream) => stream,
-            Err(reason) => {
-                meter::DOOR.connection("handshake-failed");
-                tracing::info!(%source, "a connection is refused: {reason}");
-                return;
-            }
-        };
-        let caller = match caller(&stream, source) {
-            Ok(caller) => caller,
-            Err(reason) => {
-                meter::DOOR.connection("not-a-system");
-                tracing::info!(%source, "a connection is refused: {reason}");
-                return;
-            }
-        };
+        let stream = stream.map_err(|reason| Refused::stranger("handshake-failed", reason))?;
+        let caller = caller(&stream, source).map_err(|reason| Refused::stranger("not-a-system", reason))?;
         drop(under_way);
-        let Ok(_connection) = held.connections.try_acquire() else {
-            meter::DOOR.connection("too-many");
-            tracing::warn!(%source, system = %caller.system, "a connection is refused: as many as allowed are open");
-            return;
-        };
-        let Some(place) = held.take(&caller.system, options.connections_per_system_max) else {
-            meter::DOOR.connection("system-too-many");
-            tracing::warn!(%source, system = %caller.system, "a connection is refused: its system has as many as allowed");
-            return;
-        };
-        match self.exchange.session(caller.clone(), node).await {
-            Ok(session) => {
-                meter::DOOR.connection("served");
-                let _open = meter::DOOR.open();
-                let (caller, options, budget) = (&caller, options.as_ref(), place.budget.clone());
-                Serving { session, caller, options, budget, tracker, cancel }.run(stream).await;
-            }
-            Err(closed) => {
-                meter::DOOR.connection("unavailable");
-                tracing::warn!(system = %caller.system, %source, "a connection is refused: {closed}");
-            }
-        }
+        let refused = |outcome, reason| Refused { outcome, system: Some(caller.system.clone()), reason };
+        let _connection = held
+            .connections
+            .try_acquire()
+            .map_err(|_| refused("too-many", "as many as allowed are open".to_owned()))?;
+        let place = held
+            .take(&caller.system, options.connections_per_system_max)
+            .ok_or_else(|| refused("system-too-many", "its system has as many as allowed".to_owned()))?;
+        let session = self.exchange.session(caller.clone(), node).await;
+        let session = session.map_err(|closed| refused("unavailable", closed.to_string()))?;
+        meter::DOOR.connection("served");
+        let _open = meter::DOOR.open();
+        let (caller, options, budget) = (&caller, options.as_ref(), place.budget.clone());
+        Serving { session, caller, options, budget, tracker, cancel }.run(stream).await;
+        Ok(())
     }
 
     async fn handshake(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
@@ -230,6 +215,33 @@ impl Door {
         }
         let acceptor = TlsAcceptor::from(Arc::clone(&self.tls.borrow()));
         acceptor.accept(stream).await.map_err(|error| format!("TLS: {error}"))
+    }
+}
+
+/// A connection that is not served.
+struct Refused {
+    outcome: &'static str,
+    /// `None` before it is known.
+    system: Option<SystemId>,
+    reason: String,
+}
+
+impl Refused {
+    fn stranger(outcome: &'static str, reason: String) -> Self {
+        Self { outcome, system: None, reason }
+    }
+
+    /// Counts it, and writes a line where its address has not had many.
+    fn tell(self, source: SocketAddr, strangers: &Strangers) {
+        let Self { outcome, system, reason } = self;
+        meter::DOOR.connection(outcome);
+        if !strangers.note(source.ip()) {
+            return;
+        }
+        match system {
+            None => tracing::info!(%source, "a connection is refused: {reason}"),
+            Some(system) => tracing::warn!(%source, %system, "a connection is refused: {reason}"),
+        }
     }
 }
 

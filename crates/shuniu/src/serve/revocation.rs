@@ -1,28 +1,39 @@
 //! Certificates that are revoked are turned away at the handshake, with the alert that says so.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
-use shuniu_exchange::{Caller, Exchange};
+use shuniu_exchange::{Caller, Exchange, Strangers};
 
 /// Where revoked certificates are looked up: the exchange, once it runs. Until then nobody is let in.
 #[derive(Clone, Default)]
-pub(super) struct Revocations(Arc<OnceLock<Arc<Exchange>>>);
+pub(super) struct Revocations {
+    exchange: Arc<OnceLock<Arc<Exchange>>>,
+    /// Those that are refused here for a reason that the door's own line does not know.
+    refused: Strangers,
+}
 
 impl Revocations {
     /// Names the exchange; once, at the start.
     pub(super) fn follow(&self, exchange: &Arc<Exchange>) {
-        self.0.get_or_init(|| Arc::clone(exchange));
+        self.exchange.get_or_init(|| Arc::clone(exchange));
+    }
+
+    /// The address is not known here: they are bounded together.
+    fn tell(&self, reason: &str) {
+        if self.refused.note(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) {
+            tracing::info!("a certificate of a trusted authority is refused: {reason}");
+        }
     }
 
     fn refused(&self, certificate: &CertificateDer<'_>) -> Option<CertificateError> {
-        let Some(exchange) = self.0.get() else {
-            tracing::info!("a certificate is refused: the hub is still starting");
+        let Some(exchange) = self.exchange.get() else {
+            self.tell("the hub is still starting");
             return Some(CertificateError::ApplicationVerificationFailure);
         };
         // Where it comes from makes no difference to whether it is revoked.
@@ -31,7 +42,7 @@ impl Revocations {
             Ok(caller) => caller,
             Err(error) => {
                 // The door's own line says no more than that this verification failed.
-                tracing::info!("a certificate of the authority is refused: its name breaks a rule: {error}");
+                self.tell(&error.to_string());
                 return Some(CertificateError::ApplicationVerificationFailure);
             }
         };

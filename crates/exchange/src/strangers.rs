@@ -1,0 +1,104 @@
+//! Connections that are refused before anybody is known, in the hub's own log: whoever calls a thousand times a second must not fill it.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::handshakes::neighbourhood;
+
+/// How long refusals of one address are counted together.
+const WINDOW: Duration = Duration::from_secs(10);
+/// Lines of one address in a window: a technician who tries several things sees the answer to each.
+const LINES_MAX: u64 = 5;
+/// Addresses that are told apart in a window.
+const ADDRESSES_MAX: usize = 256;
+
+/// The refused connections of one door. Cloned freely; all clones count together.
+#[derive(Clone, Default)]
+pub struct Strangers(Arc<Mutex<Counted>>);
+
+#[derive(Default)]
+struct Counted {
+    since: Option<Instant>,
+    /// `None` stands for addresses beyond those that are told apart.
+    refused: HashMap<Option<IpAddr>, u64>,
+}
+
+impl Strangers {
+    /// Counts a refused connection. Whether it gets a line of its own.
+    #[must_use]
+    pub fn note(&self, address: IpAddr) -> bool {
+        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if now.duration_since(*counted.since.get_or_insert(now)) >= WINDOW {
+            tell(counted.over());
+            counted.since = Some(now);
+        }
+        let address = Some(neighbourhood(address));
+        let room = counted.refused.len() < ADDRESSES_MAX || counted.refused.contains_key(&address);
+        let count = counted.refused.entry(if room { address } else { None }).or_default();
+        *count += 1;
+        *count <= LINES_MAX
+    }
+
+    /// Tells at the end of each window how many had no line of their own, until cancelled.
+    pub async fn tell(self, cancel: CancellationToken) {
+        let mut ends = false;
+        while !ends {
+            ends = tokio::select! {
+                () = cancel.cancelled() => true,
+                () = tokio::time::sleep(WINDOW) => false,
+            };
+            tell(self.0.lock().unwrap_or_else(PoisonError::into_inner).over());
+        }
+    }
+}
+
+impl Counted {
+    /// Begins a new window; those that had no line of their own in the last one.
+    fn over(&mut self) -> Vec<(Option<IpAddr>, u64)> {
+        self.since = None;
+        let over = std::mem::take(&mut self.refused).into_iter();
+        over.filter_map(|(address, count)| Some((address, count.checked_sub(LINES_MAX)?)))
+            .filter(|it| it.1 > 0)
+            .collect()
+    }
+}
+
+fn tell(over: Vec<(Option<IpAddr>, u64)>) {
+    for (address, count) in over {
+        match address {
+            Some(address) => tracing::info!(%address, count, "more connections were refused"),
+            None => tracing::info!(count, "more connections of many addresses were refused"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn p10_a_flood_of_strangers_has_some_lines_and_a_count() {
+        let strangers = Strangers::default();
+        let address = |host: u32| IpAddr::from(host.to_be_bytes());
+        let lines = (0..1_000).filter(|_| strangers.note(address(1))).count();
+        assert_eq!(lines, 5);
+        assert!(strangers.note(address(2)), "another address is heard");
+        let lines = (3..10_000).filter(|host| strangers.note(address(*host))).count();
+        assert_eq!(lines, ADDRESSES_MAX - 2 + 5);
+        let mut over = strangers.0.lock().unwrap().over();
+        over.sort_unstable();
+        let beyond = 10_000 - 3 - (ADDRESSES_MAX as u64 - 2) - 5;
+        assert_eq!(over, [(None, beyond), (Some(address(1)), 995)]);
+        assert!(strangers.note(address(1)), "a new window");
+        // Nobody has to tell for the next window to begin.
+        while strangers.note(address(1)) {}
+        tokio::time::advance(WINDOW).await;
+        assert!(strangers.note(address(1)));
+    }
+}
