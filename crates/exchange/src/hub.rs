@@ -19,7 +19,7 @@ use crate::budget::{Budget, WholeBudget};
 use crate::caller::Caller;
 use crate::check::Refusal;
 use crate::keyring::{KeyRing, KeyUnavailable};
-use crate::limits::Limiter;
+use crate::limits::{Limiter, PerSecond};
 use crate::meter;
 use crate::plans::Plans;
 use crate::policy_watch::{PolicyWatch, Stale};
@@ -53,6 +53,18 @@ pub struct Settings {
     pub deliveries_per_second: u64,
     /// Requests for schemas that each system may make in a second; a minute's worth may come at once.
     pub registry_requests_per_second: u64,
+    /// Bytes of records that each publishing system may send in a second.
+    pub published_bytes_per_second: u64,
+}
+
+impl Settings {
+    fn per_second(&self) -> PerSecond {
+        PerSecond {
+            deliveries: self.deliveries_per_second,
+            registry_requests: self.registry_requests_per_second,
+            published_bytes: self.published_bytes_per_second,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -66,6 +78,7 @@ impl Default for Settings {
             answers_bytes_per_system_max: 64 << 20,
             deliveries_per_second: 20,
             registry_requests_per_second: 20,
+            published_bytes_per_second: 256 << 20,
         }
     }
 }
@@ -96,7 +109,7 @@ impl Hub {
         keys: Arc<dyn KeyRing>,
         closing: CancellationToken,
     ) -> Self {
-        let limits = Limiter::new(settings.deliveries_per_second, settings.registry_requests_per_second);
+        let limits = Limiter::new(settings.per_second());
         let answers = Budget::of_all(settings.answers_bytes_max);
         let plans = Plans::new(Arc::clone(&keys), settings.decompressed_bytes_max);
         Self {
@@ -123,7 +136,7 @@ impl Hub {
 
     /// Takes other bounds over, as far as they can change while the hub runs.
     pub(crate) fn adjust(&self, settings: Settings) {
-        self.limits.adjust(settings.deliveries_per_second, settings.registry_requests_per_second);
+        self.limits.adjust(settings.per_second());
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 

@@ -1,4 +1,5 @@
-//! What may be moved in a time: by a grant over all connections of its system, and by a system that asks for schemas.
+//! What may be moved in a time: by a grant over all connections of its system, by a system that publishes, and by one
+//! that asks for schemas.
 //!
 //! A leaky bucket each: what was moved runs out at the limit's rate, and while it stands at the brim nothing more is
 //! moved. The bucket may be overfilled by the last answer, and the next one waits for longer: over time the limit
@@ -20,6 +21,10 @@ const BURST_SECONDS_AGREED: u64 = 1;
 const SEARCHED_BYTES_PER_SECOND: u64 = 4 << 20;
 /// However little a fetch of them finds, it counts as this.
 const SEARCHED_BYTES_MIN: u64 = 64 << 10;
+/// A publishing system's bytes: what comes at once is bounded by the memory for requests besides.
+const BURST_SECONDS_PUBLISHED: u64 = 1;
+/// One answer tells no more, whatever the debt: a client may wait half a minute for its next one and give up.
+const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Buckets kept; over that those that nobody used for an hour go.
 const KEPT_MAX: usize = 10_000;
 const UNUSED_MICROS: i64 = 3_600_000_000;
@@ -38,9 +43,19 @@ pub(crate) struct Allowance {
 pub(crate) struct Limiter {
     deliveries_per_second: AtomicU64,
     registry_per_second: AtomicU64,
+    published_bytes_per_second: AtomicU64,
     grants: Mutex<HashMap<GrantId, Moved>>,
     systems: Mutex<HashMap<SystemId, Bucket>>,
     searches: Mutex<HashMap<SystemId, Bucket>>,
+    publishers: Mutex<HashMap<SystemId, Bucket>>,
+}
+
+/// What every grant and every system may move in a second, whatever its grant says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PerSecond {
+    pub(crate) deliveries: u64,
+    pub(crate) registry_requests: u64,
+    pub(crate) published_bytes: u64,
 }
 
 /// What a grant moved.
@@ -52,20 +67,23 @@ struct Moved {
 }
 
 impl Limiter {
-    pub(crate) fn new(deliveries_per_second: u64, registry_requests_per_second: u64) -> Self {
+    pub(crate) fn new(per_second: PerSecond) -> Self {
         Self {
-            deliveries_per_second: AtomicU64::new(deliveries_per_second),
-            registry_per_second: AtomicU64::new(registry_requests_per_second),
+            deliveries_per_second: AtomicU64::new(per_second.deliveries),
+            registry_per_second: AtomicU64::new(per_second.registry_requests),
+            published_bytes_per_second: AtomicU64::new(per_second.published_bytes),
             grants: Mutex::default(),
             systems: Mutex::default(),
             searches: Mutex::default(),
+            publishers: Mutex::default(),
         }
     }
 
     /// Other limits from here on; what was moved counts against them.
-    pub(crate) fn adjust(&self, deliveries_per_second: u64, registry_requests_per_second: u64) {
-        self.deliveries_per_second.store(deliveries_per_second, Ordering::Relaxed);
-        self.registry_per_second.store(registry_requests_per_second, Ordering::Relaxed);
+    pub(crate) fn adjust(&self, per_second: PerSecond) {
+        self.deliveries_per_second.store(per_second.deliveries, Ordering::Relaxed);
+        self.registry_per_second.store(per_second.registry_requests, Ordering::Relaxed);
+        self.published_bytes_per_second.store(per_second.published_bytes, Ordering::Relaxed);
     }
 
     fn deliveries(&self) -> Rate {
@@ -104,6 +122,17 @@ impl Limiter {
         moved.deliveries.fill(1, self.deliveries(), now);
         moved.records.fill(records, records_rate, now);
         moved.bytes.fill(bytes, bytes_rate, now);
+    }
+
+    /// Notes what a system sends to be published, good or not; how long it is to send nothing more.
+    pub(crate) fn published(&self, system: &SystemId, bytes: u64, now: Timestamp) -> Duration {
+        let mut publishers = self.publishers.lock().unwrap_or_else(PoisonError::into_inner);
+        prune(&mut publishers, now, |bucket| *bucket);
+        let bucket = publishers.entry(system.clone()).or_insert(Bucket::empty(now));
+        let rate =
+            Rate::new(self.published_bytes_per_second.load(Ordering::Relaxed), BURST_SECONDS_PUBLISHED);
+        bucket.fill(bytes, rate, now);
+        bucket.wait(rate, now).unwrap_or_default().min(PUBLISH_WAIT_MAX)
     }
 
     /// Notes that a system asks for schemas, or says how long it may not.
@@ -213,6 +242,12 @@ mod tests {
 
     use super::*;
 
+    const PER_SECOND: PerSecond = PerSecond { deliveries: 1, registry_requests: 1, published_bytes: 1_000 };
+
+    fn limiter(deliveries: u64, registry_requests: u64) -> Limiter {
+        Limiter::new(PerSecond { deliveries, registry_requests, ..PER_SECOND })
+    }
+
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_micros(1_800_000_000_000_000 + millis * 1_000)
     }
@@ -237,7 +272,7 @@ mod tests {
     #[test]
     fn over_time_a_grant_moves_its_limit_and_no_more_however_large_its_answers() {
         for records in [1, 7, 100, 2_500] {
-            let limiter = Limiter::new(1_000_000, 1);
+            let limiter = limiter(1_000_000, 1);
             let grant = grant("g", Limits { records_per_second: Some(100), ..Limits::default() });
             let mut moved = 0;
             for millis in 0..60_000 {
@@ -253,7 +288,7 @@ mod tests {
 
     #[test]
     fn the_wait_that_is_told_is_the_one_that_is_needed() {
-        let limiter = Limiter::new(1_000, 1);
+        let limiter = limiter(1_000, 1);
         let grant = grant("g", Limits { bytes_per_second: Some(1_000), ..Limits::default() });
         assert_eq!(limiter.allowance(&grant, at(0)).unwrap().bytes, 1_000);
         limiter.moved(&grant, 1, 400, at(0));
@@ -269,7 +304,7 @@ mod tests {
 
     #[test]
     fn answers_are_limited_also_where_the_grant_names_no_limit() {
-        let limiter = Limiter::new(2, 1);
+        let limiter = limiter(2, 1);
         let (one, other) = (grant("g", Limits::default()), grant("h", Limits::default()));
         let mut entries = 0;
         for millis in 0..600_000 {
@@ -285,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_system_asks_for_schemas_within_its_limit() {
-        let limiter = Limiter::new(1, 5);
+        let limiter = limiter(1, 5);
         let (hall, bank) = (SystemId::parse("hall").unwrap(), SystemId::parse("bank").unwrap());
         assert_eq!((0..1_000).filter(|_| limiter.asked(&hall, at(0)).is_ok()).count(), 300);
         assert!(limiter.asked(&bank, at(0)).is_ok());
@@ -293,7 +328,23 @@ mod tests {
         assert!(wait <= Duration::from_millis(1), "{wait:?}");
         assert_eq!((0..1_000).filter(|_| limiter.asked(&hall, at(2_000)).is_ok()).count(), 10);
         // A higher limit holds at once.
-        limiter.adjust(1, 10);
+        limiter.adjust(PerSecond { registry_requests: 10, ..PER_SECOND });
         assert_eq!((0..1_000).filter(|_| limiter.asked(&hall, at(2_000)).is_ok()).count(), 300);
+    }
+
+    #[test]
+    fn who_publishes_over_the_limit_is_told_to_wait_as_long_as_the_debt_is_and_nobody_else_is() {
+        let limiter = limiter(1, 1);
+        let (hall, bank) = (SystemId::parse("hall").unwrap(), SystemId::parse("bank").unwrap());
+        assert_eq!(limiter.published(&hall, 999, at(0)), Duration::ZERO);
+        let wait = limiter.published(&hall, 2_001, at(0));
+        assert_eq!(wait.as_millis(), 2_000);
+        assert_eq!(limiter.published(&bank, 10, at(0)), Duration::ZERO);
+        assert_eq!(limiter.published(&hall, 0, at(2_001)), Duration::ZERO);
+        // A debt is not forgotten where one answer does not tell the whole of it.
+        assert_eq!(limiter.published(&hall, 31_000, at(10_000)), PUBLISH_WAIT_MAX);
+        assert_eq!(limiter.published(&hall, 0, at(20_000)), PUBLISH_WAIT_MAX);
+        assert!(limiter.published(&hall, 0, at(39_000)) > Duration::ZERO);
+        assert_eq!(limiter.published(&hall, 0, at(40_001)), Duration::ZERO);
     }
 }

@@ -1,6 +1,7 @@
 //! Publishing: every record checked before anything is appended, and recorded before it is acknowledged.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use shuniu_archive::TRACED;
@@ -35,6 +36,7 @@ pub(crate) const RECORD_ERRORS_MAX: usize = 100;
 pub struct Submitted {
     hub: Arc<Hub>,
     caller: Caller,
+    throttle: Duration,
     stage: Stage,
 }
 
@@ -50,12 +52,25 @@ enum Stage {
 }
 
 impl Submitted {
+    /// How long the connection is to take no request.
+    #[must_use]
+    pub fn throttle(&self) -> Duration {
+        self.throttle
+    }
+
     /// Waits until the records are durable and recorded.
     ///
     /// # Errors
     /// [`Closed`] when the record store gives no answer: the client does not know then, and sends again.
     pub async fn answer(self) -> Result<ProduceResponse, Closed> {
-        let Self { hub, caller, stage } = self;
+        let throttle_ms = i32::try_from(self.throttle.as_micros().div_ceil(1_000)).unwrap_or(i32::MAX);
+        let mut response = self.finished().await?;
+        response.throttle_time_ms = response.throttle_time_ms.max(throttle_ms);
+        Ok(response)
+    }
+
+    async fn finished(self) -> Result<ProduceResponse, Closed> {
+        let Self { hub, caller, stage, .. } = self;
         match stage {
             Stage::Answered(response) => Ok(response),
             Stage::UnderWay { asked, connection, began, appended } => {
@@ -80,12 +95,13 @@ pub(crate) async fn submit(
     connection: &Arc<dyn Connection>,
     request: ProduceRequest,
 ) -> Result<Submitted, Closed> {
-    let submitted = |stage| Submitted { hub: Arc::clone(hub), caller: caller.clone(), stage };
+    let submitted =
+        |throttle, stage| Submitted { hub: Arc::clone(hub), caller: caller.clone(), throttle, stage };
     let access = match hub.access(caller).await {
         Ok(access) => access,
         Err(stale) => {
             let failed = all_failed(&request, ResponseError::KafkaStorageError, &stale.to_string());
-            return Ok(submitted(Stage::Answered(failed)));
+            return Ok(submitted(Duration::ZERO, Stage::Answered(failed)));
         }
     };
     let decide = tracing::info_span!(target: TRACED, "decide");
@@ -118,14 +134,21 @@ pub(crate) async fn submit(
     for topic in &asked {
         topic.note_refusals(hub, caller);
     }
-    Ok(submitted(match upstream_request(&asked, request.timeout_ms) {
-        None => Stage::Answered(finish(hub, caller, asked, ProduceResponse::default()).await?),
-        // Submitted when `call` returns, before anybody waits for it.
-        Some(upstream) => {
-            let (began, appended) = (Instant::now(), connection.call(upstream.into()));
-            Stage::UnderWay { asked, connection: Arc::clone(connection), began, appended }
-        }
-    }))
+    let throttle = hub.limits.published(&caller.system, weight_of(&asked), hub.policy.now());
+    if !throttle.is_zero() {
+        meter::throttled("published");
+    }
+    Ok(submitted(
+        throttle,
+        match upstream_request(&asked, request.timeout_ms) {
+            None => Stage::Answered(finish(hub, caller, asked, ProduceResponse::default()).await?),
+            // Submitted when `call` returns, before anybody waits for it.
+            Some(upstream) => {
+                let (began, appended) = (Instant::now(), connection.call(upstream.into()));
+                Stage::UnderWay { asked, connection: Arc::clone(connection), began, appended }
+            }
+        },
+    ))
 }
 
 /// One topic of the request.
@@ -211,9 +234,8 @@ async fn inspect_all(
     key: Arc<SubjectKey>,
     now: Timestamp,
 ) -> Result<Vec<Asked>, Closed> {
-    const INLINE_BYTES_MAX: usize = 32 * 1024;
-    let bytes: usize =
-        asked.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.records.len()).sum();
+    const INLINE_BYTES_MAX: u64 = 32 * 1024;
+    let bytes = bytes_of(&asked);
     let work = move || {
         asked.iter_mut().for_each(|topic| topic.inspect(&key, now));
         asked
@@ -224,6 +246,17 @@ async fn inspect_all(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| Closed::new(format!("inspection stopped: {error}")))
+}
+
+/// What the limit counts: a batch weighs at least as much as its audit entry.
+fn weight_of(asked: &[Asked]) -> u64 {
+    const BATCH_BYTES_MIN: u64 = 1_024;
+    let batches = asked.iter().flat_map(|topic| &topic.partitions);
+    batches.map(|partition| (partition.records.len() as u64).max(BATCH_BYTES_MIN)).sum()
+}
+
+fn bytes_of(asked: &[Asked]) -> u64 {
+    asked.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.records.len() as u64).sum()
 }
 
 /// The accepted batches, to be acknowledged by every in-sync replica.

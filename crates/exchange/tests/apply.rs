@@ -290,3 +290,20 @@ async fn a_version_that_removes_an_item_of_a_grant_in_force_is_refused() {
     let ended = without_death_flag(&store, "2030-12-31T16:00:00Z").await.unwrap();
     assert_eq!(ended.lines(), ["+ schema version 2 of population"]);
 }
+
+#[tokio::test]
+async fn a_limit_that_would_hold_nothing_back_is_refused() {
+    let (_folder, store) = open().await;
+    let id = "id = \"bank-population\"";
+    assert!(directory().contains(id));
+    for (limit, words) in [
+        ("queries_per_day = 100", "grant bank-population: `queries_per_day` would hold nothing back"),
+        ("records_per_second = 0", "a limit of 0 lets nothing through"),
+    ] {
+        let text = directory().replacen(id, &format!("{id}\nlimits = {{ {limit} }}"), 1);
+        let told = changes(&text, &store).await.unwrap_err().to_string();
+        assert!(told.contains(words), "{told}");
+    }
+    let text = directory().replacen(id, &format!("{id}\nlimits = {{ records_per_second = 9 }}"), 1);
+    changes(&text, &store).await.unwrap();
+}

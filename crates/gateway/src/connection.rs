@@ -84,8 +84,9 @@ impl Serving<'_> {
             Frames::new(self.budget.clone(), options.produce_bytes_max, options.idle_max, options.frame_max);
         let mut waiting = Waiting::default();
         loop {
+            let until = waiting.until;
             let frame = tokio::select! {
-                // An answer that is there goes out before another request comes in.
+                // An answer that is there goes out before another request comes in, also to who is to send none for a while.
                 biased;
                 answer = waiting.next(), if !waiting.is_empty() => {
                     match self.send(stream, answer).await {
@@ -94,7 +95,11 @@ impl Serving<'_> {
                     }
                 }
                 () = self.cancel.cancelled() => Err("the hub is shutting down".to_owned()),
-                frame = frames.next(stream), if !waiting.is_full() => frame.map_err(|error| self.unread(&error)),
+                () = tokio::time::sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
+                    waiting.until = None;
+                    continue;
+                }
+                frame = frames.next(stream), if waiting.takes_more() => frame.map_err(|error| self.unread(&error)),
             };
             if let Err(end) = self.handle(stream, frame, &mut waiting).await {
                 return end;
@@ -126,6 +131,7 @@ impl Serving<'_> {
                 let submitted = api::produce::submit(&self.session, request);
                 let submitted = submitted.instrument(span.clone()).await;
                 submitted.map(|submitted| {
+                    waiting.throttle(submitted.throttle());
                     let brokers = self.options.brokers.clone();
                     // On a task of its own: what was appended is recorded also when the client is gone by then.
                     let answered = async move {
@@ -237,26 +243,36 @@ fn outcome(done: &Result<(), End>) -> &'static str {
 
 /// Produce requests that wait for their answers, in their order.
 #[derive(Default)]
-struct Waiting(VecDeque<JoinHandle<Result<Bytes, String>>>);
+struct Waiting {
+    answers: VecDeque<JoinHandle<Result<Bytes, String>>>,
+    /// Until when no request is taken, whether the client waits as it was told or not.
+    until: Option<Instant>,
+}
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.answers.is_empty()
     }
 
-    fn is_full(&self) -> bool {
-        self.0.len() >= PRODUCES_WAITING_MAX
+    fn takes_more(&self) -> bool {
+        self.until.is_none() && self.answers.len() < PRODUCES_WAITING_MAX
+    }
+
+    fn throttle(&mut self, throttle: Duration) {
+        if !throttle.is_zero() {
+            self.until = self.until.max(Some(Instant::now() + throttle));
+        }
     }
 
     fn push(&mut self, answer: JoinHandle<Result<Bytes, String>>) {
-        self.0.push_back(answer);
+        self.answers.push_back(answer);
     }
 
     /// The first one's answer; never while there is none. Dropped half-way, it loses nothing.
     async fn next(&mut self) -> Result<Bytes, String> {
-        let Some(first) = self.0.front_mut() else { return std::future::pending().await };
+        let Some(first) = self.answers.front_mut() else { return std::future::pending().await };
         let answer = first.await;
-        self.0.pop_front();
+        self.answers.pop_front();
         answer.unwrap_or_else(|error| Err(format!("an answer was not finished: {error}")))
     }
 }

@@ -233,6 +233,10 @@ fn parse(
     if [limits.records_per_second, limits.bytes_per_second, limits.queries_per_day].contains(&Some(0)) {
         draft.problems.push(at, "a limit of 0 lets nothing through: suspend the grant instead");
     }
+    if limits.queries_per_day.is_some() {
+        let why = "`queries_per_day` would hold nothing back: no door answers queries yet. Leave it out";
+        draft.problems.push(at, why);
+    }
     let codec = match table.codec {
         CodecText::None => Codec::None,
         CodecText::Gzip => Codec::Gzip,

@@ -1,6 +1,7 @@
 //! Produce. Always acknowledged by every in-sync replica; no transactions.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use shuniu_exchange::{NodeId, Session};
@@ -44,6 +45,14 @@ pub(crate) async fn submit(session: &Session, request: ProduceRequest) -> Result
 }
 
 impl Submitted {
+    /// How long the connection is to take no request.
+    pub(crate) fn throttle(&self) -> Duration {
+        match self {
+            Self::Refused(_) => Duration::ZERO,
+            Self::UnderWay(submitted) => submitted.throttle(),
+        }
+    }
+
     /// The answer's frame, once the records are durable and recorded.
     pub(crate) async fn answer(
         self,

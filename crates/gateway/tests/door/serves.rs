@@ -213,3 +213,25 @@ async fn a_client_over_its_grants_limit_is_told_how_long_to_wait_and_held_to_it(
     let _: FetchResponse = hall.ask(12, fetch("shop", 0, 0)).await;
     open.world.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p10_who_publishes_too_fast_is_told_to_wait_and_is_not_heard_meanwhile() {
+    let settings = Settings { published_bytes_per_second: 10_000, ..Settings::default() };
+    let open = Open::of(World::with(settings, "").await, |_| {}).await;
+    let schema = schema_id(&open, "shop").await;
+    let mut register = open.client("register").await;
+    let long = "x".repeat(20_000);
+    let first: ProduceResponse = register.ask(9, produce("shop", schema, &[("1", &long)])).await;
+    let answered = Instant::now();
+    assert_eq!(first.responses[0].partition_responses[0].error_code, 0, "it is taken all the same");
+    assert!((900..3_000).contains(&first.throttle_time_ms), "{}", first.throttle_time_ms);
+    // Nobody else waits, and it does, also on another request.
+    let mut hall = open.client("hall").await;
+    let _: MetadataResponse = hall.ask(9, MetadataRequest::default().with_topics(None)).await;
+    assert!(answered.elapsed() < Duration::from_millis(900));
+    let _: MetadataResponse = register.ask(9, MetadataRequest::default().with_topics(None)).await;
+    assert!(answered.elapsed() >= Duration::from_millis(900), "{:?}", answered.elapsed());
+    let second: ProduceResponse = register.ask(9, produce("shop", schema, &[("2", "a")])).await;
+    assert_eq!((second.responses[0].partition_responses[0].error_code, second.throttle_time_ms), (0, 0));
+    open.world.close().await;
+}

@@ -24,6 +24,8 @@ pub struct Exchange {
     pub deliveries_per_second: u64,
     /// Requests for schemas that each system may make in a second.
     pub registry_requests_per_second: u64,
+    /// Bytes of records that each publishing system may send in a second.
+    pub published_bytes_per_second: u64,
 }
 
 impl Default for Exchange {
@@ -37,6 +39,7 @@ impl Default for Exchange {
             answers_bytes_per_system_max: 64 << 20,
             deliveries_per_second: 20,
             registry_requests_per_second: 20,
+            published_bytes_per_second: 256 << 20,
         }
     }
 }
@@ -82,6 +85,11 @@ impl Exchange {
             (1..=1_000_000).contains(&self.registry_requests_per_second),
             "exchange.registry_requests_per_second",
             "1 to 1000000",
+        )?;
+        require(
+            (1 << 10..=1 << 40).contains(&self.published_bytes_per_second),
+            "exchange.published_bytes_per_second",
+            "1 KiB (1024) to 1 TiB (1099511627776)",
         )
     }
 }

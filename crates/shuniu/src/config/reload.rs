@@ -5,7 +5,7 @@ use toml::{Table, Value};
 use super::{Config, ConfigError};
 
 /// The keys that a running hub takes over; all others hold until it is started again. docs/OPERATING.md lists them.
-const LIVE: [&str; 21] = [
+const LIVE: [&str; 22] = [
     "hub.log",
     "hub.time_zone",
     "hub.notice_seconds",
@@ -27,6 +27,7 @@ const LIVE: [&str; 21] = [
     "exchange.scan_bytes_max",
     "exchange.deliveries_per_second",
     "exchange.registry_requests_per_second",
+    "exchange.published_bytes_per_second",
 ];
 
 /// What becomes of a changed configuration.

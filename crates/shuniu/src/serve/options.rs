@@ -33,6 +33,7 @@ pub(super) fn exchange(config: &config::Exchange) -> Settings {
         answers_bytes_per_system_max: config.answers_bytes_per_system_max,
         deliveries_per_second: config.deliveries_per_second,
         registry_requests_per_second: config.registry_requests_per_second,
+        published_bytes_per_second: config.published_bytes_per_second,
     }
 }
 

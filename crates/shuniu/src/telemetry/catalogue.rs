@@ -79,7 +79,7 @@ pub(super) const METRICS: &[Metric] = &[
         name: "shuniu_throttled_total",
         kind: Kind::Counter,
         labels: &["reason"],
-        help: "Answers that told a client to wait. Reasons: limit (of a grant), memory (none for the answer), registry (asked too often).",
+        help: "Answers that told a client to wait. Reasons: limit (of a grant), memory (none for the answer), registry (asked too often), published (sent more than it may).",
     },
     Metric {
         name: "shuniu_published_records_total",
