@@ -11,6 +11,7 @@
 )]
 
 mod bucket;
+mod disk;
 mod hub;
 mod kafka;
 mod network;
@@ -23,6 +24,7 @@ mod small_disk;
 mod watched;
 
 pub use bucket::Objects;
+pub use disk::SmallDisk;
 pub use hub::{Hub, repository, run_on};
 pub use kafka::{KAFKA, KAFKA_3, Kafka};
 pub use person::{citizen, person};

@@ -5,8 +5,11 @@
 //! used by a server.
 
 mod certificate;
+mod known;
 mod revoke;
 
+use std::fs::File;
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +17,7 @@ use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, Ke
 use shuniu_model::{SystemId, Timestamp};
 
 pub use certificate::{Certificate, serial_of};
+pub use known::{KnownError, Revocation, issued, revocations};
 pub use revoke::{RevokeError, Revoked, revoke};
 
 use crate::secret_file::{self, SecretFileError};
@@ -98,7 +102,15 @@ impl Authority {
         if !key_made.map_err(CaError::KeyFile)? {
             return Err(CaError::Exists { folder: folder.to_owned() });
         }
-        write(&folder.join("ca.pem"), &made.pem())?;
+        let certificate = folder.join("ca.pem");
+        if let Err(error) = write(&certificate, &made.pem()) {
+            // Without it the key is nobody's, and would stand in the way of the next try.
+            for path in [certificate, folder.join("ca.key")] {
+                drop(std::fs::remove_file(path));
+            }
+            return Err(error);
+        }
+        sync(folder)?;
         Ok(Self { folder: folder.to_owned(), issuer: Issuer::new(params, key) })
     }
 
@@ -168,9 +180,23 @@ impl Authority {
         let made = params.signed_by(&key, &self.issuer).map_err(CaError::Make)?;
         let (certificate, key_path) =
             (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
-        set_aside(&certificate, &key_path, folder, name)?;
-        secret_file::create_once(&key_path, key.serialize_pem().as_bytes()).map_err(CaError::KeyFile)?;
-        write(&certificate, &made.pem())?;
+        // Both are on the disk before anything that is in use moves: where there is no room, all stays as it is.
+        let drafts = (folder.join(format!("{name}.new.pem")), folder.join(format!("{name}.new.key")));
+        let written = secret_file::replace(&drafts.1, key.serialize_pem().as_bytes())
+            .map_err(CaError::KeyFile)
+            .and_then(|()| write(&drafts.0, &made.pem()));
+        if let Err(error) = written {
+            for draft in [&drafts.0, &drafts.1] {
+                // What is left of it is in nobody's way.
+                drop(std::fs::remove_file(draft));
+            }
+            return Err(error);
+        }
+        set_aside(&certificate, folder, name)?;
+        for (draft, path) in [(&drafts.1, &key_path), (&drafts.0, &certificate)] {
+            file_error("put in its place", path, std::fs::rename(draft, path))?;
+        }
+        sync(folder)?;
         let serial = serial_of(&certificate)?;
         Ok(Issued { certificate, key: key_path, serial })
     }
@@ -184,28 +210,35 @@ fn issued_days(days: u32) -> Result<u32, CaError> {
     }
 }
 
-/// Keeps the certificate that is about to be replaced under its serial number, so that it can be revoked; its key
-/// goes, since nobody needs it twice.
-fn set_aside(certificate: &Path, key: &Path, folder: &Path, name: &str) -> Result<(), CaError> {
-    let file = |attempt, path: &Path, result: std::io::Result<()>| {
-        result.map_err(|source| CaError::File { attempt, path: path.to_owned(), source })
-    };
-    if certificate.exists() {
-        let aside = folder.join(format!("{name}.{}.pem", serial_of(certificate)?));
-        file("set aside", certificate, std::fs::rename(certificate, aside))?;
+/// Keeps the certificate that is about to be replaced under its serial number, so that it can be revoked. Its key goes
+/// when the new one takes its place: nobody needs it twice.
+fn set_aside(certificate: &Path, folder: &Path, name: &str) -> Result<(), CaError> {
+    if !certificate.exists() {
+        return Ok(());
     }
-    if key.exists() {
-        file("remove the key of", key, std::fs::remove_file(key))?;
+    let aside = folder.join(format!("{name}.{}.pem", serial_of(certificate)?));
+    match std::fs::hard_link(certificate, aside) {
+        // A try that was cut off came as far.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        linked => file_error("set aside", certificate, linked),
     }
-    Ok(())
 }
 
+/// Durable, or not there.
 fn write(path: &Path, pem: &str) -> Result<(), CaError> {
-    std::fs::write(path, pem).map_err(|source| CaError::File {
-        attempt: "write",
-        path: path.to_owned(),
-        source,
-    })
+    let written = File::create(path).and_then(|mut file| {
+        file.write_all(pem.as_bytes())?;
+        file.sync_all()
+    });
+    file_error("write", path, written)
+}
+
+fn sync(folder: &Path) -> Result<(), CaError> {
+    file_error("sync the folder of", folder, File::open(folder).and_then(|folder| folder.sync_all()))
+}
+
+fn file_error(attempt: &'static str, path: &Path, result: std::io::Result<()>) -> Result<(), CaError> {
+    result.map_err(|source| CaError::File { attempt, path: path.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand.
 
+mod advice;
 mod audit;
 mod backup;
 mod ca;
@@ -127,12 +128,15 @@ fn note(line: impl std::fmt::Display) {
 }
 
 #[expect(clippy::print_stderr, reason = "why a command failed goes to standard error")]
-fn complain(failure: &dyn std::error::Error) {
+fn complain(failure: &(dyn std::error::Error + 'static)) {
     eprintln!("error: {}", lines_of(&failure.to_string()));
     let mut cause = failure.source();
     while let Some(error) = cause {
         eprintln!("  because: {}", lines_of(&error.to_string()));
         cause = error.source();
+    }
+    if let Some(advice) = advice::advice(failure) {
+        eprintln!("  what to do: {advice}");
     }
 }
 
@@ -143,6 +147,11 @@ mod tests {
     /// The words of a command line without quotes; systemd and container files write them differently.
     fn words(line: &str) -> Vec<&str> {
         line.split(|c: char| c.is_whitespace() || "[]\",".contains(c)).filter(|it| !it.is_empty()).collect()
+    }
+
+    #[test]
+    fn every_command_line_can_be_parsed() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
     }
 
     #[test]

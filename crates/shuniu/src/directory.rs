@@ -41,6 +41,15 @@ pub enum DirectoryError {
     /// Whether the directory is the newest cannot be told.
     #[error("cannot tell whether the directory is the newest")]
     Seen(#[from] SeenError),
+    /// The data folder's database cannot be opened.
+    #[error("cannot open the directory `{}`", path.display())]
+    File {
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: StoreError,
+    },
     /// The database refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -80,7 +89,10 @@ pub async fn open(config: &Config) -> Result<Store, DirectoryError> {
             return Err(older(0));
         }
     }
-    let store = Store::open(database).await?;
+    let store = Store::open(database).await.map_err(|source| match config.directory.store {
+        DirectoryStore::Sqlite => DirectoryError::File { path: data_folder.join("directory.db"), source },
+        DirectoryStore::Postgresql => source.into(),
+    })?;
     let version = store.policy_version().await.map_err(DirectoryError::from);
     let fits = version.and_then(|version| {
         if version < newest {

@@ -67,6 +67,13 @@ pub(crate) fn create_once(path: &Path, content: &[u8]) -> Result<bool, SecretFil
     }
 }
 
+/// Makes the file anew, with mode 600, durable.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), SecretFileError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(SecretFileError::io("make the folder", folder))?;
+    write_new(path, content).map_err(SecretFileError::io("write", path))
+}
+
 /// Reads a file that only its owner may read.
 pub(crate) fn read(path: &Path) -> Result<String, SecretFileError> {
     let file = File::open(path).map_err(SecretFileError::io("open", path))?;
@@ -86,8 +93,12 @@ fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
         _ => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(content)?;
-    file.sync_all()
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    if written.is_err() {
+        // A part of a secret is of no use to anybody. Why it is one is what counts.
+        drop(std::fs::remove_file(path));
+    }
+    written
 }
 
 #[cfg(test)]

@@ -116,20 +116,26 @@ impl Store {
         static DRIVERS: Once = Once::new();
         DRIVERS.call_once(sqlx::any::install_default_drivers);
         let (backend, settings) = (database.backend, database.settings);
+        let refused = |source| StoreError::Database { attempt: "open the database", source };
         let options: AnyConnectOptions =
             database.url.parse().map_err(|_| StoreError::Url { rule: "be a URL" })?;
+        let told = backend.connection_settings(settings.statement_max);
+        if backend == Backend::Sqlite {
+            // The pool tries again and again and at the end says only that it had no time, where the disk is full, for example.
+            let mut first = AnyConnection::connect_with(&options).await.map_err(refused)?;
+            first.execute(AssertSqlSafe(told.clone())).await.map_err(refused)?;
+            first.close().await.map_err(refused)?;
+        }
         let pool = AnyPoolOptions::new()
             .max_connections(settings.connections_max)
             .acquire_timeout(settings.connect_max)
             .after_connect(move |connection, _| {
-                Box::pin(async move {
-                    let text = backend.connection_settings(settings.statement_max);
-                    connection.execute(AssertSqlSafe(text)).await.map(drop)
-                })
+                let told = told.clone();
+                Box::pin(async move { connection.execute(AssertSqlSafe(told)).await.map(drop) })
             })
             .connect_with(options)
             .await
-            .map_err(StoreError::database("open the database"))?;
+            .map_err(refused)?;
         Ok(Self { pool, backend, database: Arc::new(database) })
     }
 

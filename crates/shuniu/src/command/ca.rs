@@ -1,14 +1,16 @@
 //! `shuniu ca`: the certificate authority of a hub and its systems.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use shuniu_model::SystemId;
+use shuniu_model::{SystemId, Timestamp};
 
 use super::place::Place;
-use super::{Failure, block_on, say};
-use crate::ca::{self, Authority, Certificate, Issued};
+use super::{Failure, block_on, note, say};
+use crate::ca::{self, Authority, Certificate, Issued, KnownError, Revocation};
+use crate::causes::causes;
 use crate::clock;
 use crate::config::ConfigError;
 
@@ -54,10 +56,12 @@ pub(super) enum Command {
         #[command(flatten)]
         place: Place,
     },
-    /// Show what is in a certificate's file.
+    /// Show a certificate, or all that the authority has issued, and which of them are revoked, since when and why.
     Show {
-        /// The file.
-        file: PathBuf,
+        /// The certificate's file; without it, all of the authority's, and what is revoked beside them.
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
     },
 }
 
@@ -97,14 +101,58 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
                 say(format_args!("revoked {serial}"));
             }
         }
-        Command::Show { file } => {
-            let certificate = Certificate::read(&file)?;
-            say(format_args!("name    {}", certificate.name));
-            say(format_args!("serial  {}", certificate.serial));
-            say(format_args!("good    {} to {}", certificate.starts_at, certificate.ends_at));
-        }
+        Command::Show { file: Some(file), place } => show(&Certificate::read(&file)?, &place, now)?,
+        Command::Show { file: None, place } => show_all(&place, now)?,
     }
     Ok(())
+}
+
+fn show(certificate: &Certificate, place: &Place, now: Timestamp) -> Result<(), Failure> {
+    say(format_args!("name    {}", certificate.name));
+    say(format_args!("serial  {}", certificate.serial));
+    say(format_args!("good    {} to {}", certificate.starts_at, certificate.ends_at));
+    match block_on(ca::revocations(&place.config()?, Some(&certificate.serial)))? {
+        Ok(revoked) => {
+            say(format_args!("state   {}", state(certificate, revoked.get(&certificate.serial), now)))
+        }
+        // What is in the file is told anywhere, the rest where the hub is.
+        Err(error) => note(format_args!("state   {}", causes(&error))),
+    }
+    Ok(())
+}
+
+fn show_all(place: &Place, now: Timestamp) -> Result<(), Failure> {
+    let config = place.config()?;
+    let issued = ca::issued(&authority(place)?)?;
+    let mut revoked = match block_on(ca::revocations(&config, None))? {
+        Err(KnownError::NoDirectory { .. }) => BTreeMap::new(),
+        revoked => revoked?,
+    };
+    for (path, certificate) in &issued {
+        let revocation = revoked.remove(&certificate.serial);
+        let state = state(certificate, revocation.as_ref(), now);
+        say(format_args!("{}  {}  {}  {state}", certificate.serial, certificate.name, path.display()));
+    }
+    for (serial, revocation) in &revoked {
+        say(format_args!("{serial}  (no file here)  {}", revoked_since(revocation)));
+    }
+    Ok(())
+}
+
+fn state(certificate: &Certificate, revocation: Option<&Revocation>, now: Timestamp) -> String {
+    match revocation {
+        Some(revocation) => revoked_since(revocation),
+        None if now > certificate.ends_at => format!("ended at {}", certificate.ends_at),
+        None if now < certificate.starts_at => format!("not good before {}", certificate.starts_at),
+        None => format!("good until {}", certificate.ends_at),
+    }
+}
+
+fn revoked_since(revocation: &Revocation) -> String {
+    match revocation {
+        Some((at, reason)) => format!("revoked at {at}: {}", shuniu_model::shown(reason)),
+        None => "revoked (when is not in the log yet: a hub that runs writes it there)".to_owned(),
+    }
 }
 
 fn show_issued(issued: &Issued) {

@@ -12,6 +12,8 @@ pub(super) enum Command {
     /// there stay as they are.
     NewMaster {
         /// The version.
+        // Its id is its own: every command has the option `--version`.
+        #[arg(id = "master_version", value_name = "VERSION")]
         version: u32,
         #[command(flatten)]
         place: Place,

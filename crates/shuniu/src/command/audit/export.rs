@@ -21,12 +21,41 @@ pub(in crate::command) struct Command {
     place: Place,
 }
 
+/// An export that was not made.
+#[derive(Debug)]
+struct Unwritten {
+    file: PathBuf,
+    source: Failure,
+}
+
+impl std::fmt::Display for Unwritten {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cannot export to `{}`", self.file.display())
+    }
+}
+
+impl std::error::Error for Unwritten {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.source.as_ref())
+    }
+}
+
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     let config = command.place.config()?;
     let (log, search) = command.conditions.open(&config, "export")?;
-    let mut out = BufWriter::new(File::create_new(&command.file)?);
-    let entries = log.export(&search, &mut out)?;
-    out.flush()?;
+    let failed = |source: Failure| Unwritten { file: command.file.clone(), source };
+    let mut out = BufWriter::new(File::create_new(&command.file).map_err(|error| failed(error.into()))?);
+    let written = log.export(&search, &mut out).map_err(Failure::from);
+    let written = written.and_then(|entries| {
+        out.flush()?;
+        out.get_ref().sync_all()?;
+        Ok(entries)
+    });
+    let entries = written.map_err(|cause| {
+        // A part would be taken for the whole, and stand in the way of the next try.
+        drop(std::fs::remove_file(&command.file));
+        failed(cause)
+    })?;
     say(format_args!("{} in {}", counted(entries, "entry", "entries"), command.file.display()));
     Ok(())
 }
