@@ -102,8 +102,8 @@ pub enum FileError {
         /// The limit.
         bytes_max: u64,
     },
-    /// A sheet whose rows take too much memory: it is large, or has a cell far from the others.
-    #[error("`{}`: the sheet's rows take more than {bytes_max} bytes", path.display())]
+    /// Rows that take too much memory: they are many, or a cell stands far from the others, or nearly every row has a column of its own.
+    #[error("`{}`: its rows take more than {bytes_max} bytes", path.display())]
     Sheet {
         /// The file.
         path: PathBuf,

@@ -123,6 +123,11 @@ impl Restore<'_> {
         files::copy(&self.config_file(), &data.join("hub.toml"))?;
         let file = data.join("directory.db");
         let row = checkpoint_of(&file).await?;
+        // The entry about this names what the manifest says.
+        let stated = (backup.manifest.tree_size, backup.manifest.root.as_str());
+        if (row.tree_size, row.root.to_string().as_str()) != stated {
+            return Err(BackupError::OtherLog { size: row.tree_size, stated: stated.0 });
+        }
         let newer = self.newer(config, &row).await?;
         let has_newer = newer.is_some();
         let resumed = match config.records.store {

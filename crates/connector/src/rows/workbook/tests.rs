@@ -26,7 +26,7 @@ fn a_small_workbook_that_becomes_large_is_refused() {
     assert_eq!(unpacked, "`1.xlsx` unpacks to more than 20000 bytes");
     // One text in the file, a copy for each cell that names it.
     let sheet = refused(1_000, &Limits { rows_bytes: 2_000_000, ..LIMITS });
-    assert_eq!(sheet, "`1.xlsx`: the sheet's rows take more than 2000000 bytes");
+    assert_eq!(sheet, "`1.xlsx`: its rows take more than 2000000 bytes");
 }
 
 #[test]
