@@ -22,6 +22,8 @@ pub use revoke::{RevokeError, Revoked, revoke};
 
 use crate::secret_file::{self, SecretFileError};
 
+/// A certificate's file, with room for a long chain or many authorities.
+pub(crate) const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Days for which the authority's own certificate is good.
 const AUTHORITY_DAYS: u32 = 3_650;
 /// Longest life of an issued certificate.
@@ -120,11 +122,8 @@ impl Authority {
     /// See [`CaError`].
     pub fn open(folder: &Path) -> Result<Self, CaError> {
         let path = folder.join("ca.pem");
-        let pem = std::fs::read_to_string(&path).map_err(|source| CaError::File {
-            attempt: "read",
-            path: path.clone(),
-            source,
-        })?;
+        let pem = shuniu_archive::read_text_bounded(&path, FILE_BYTES_MAX)
+            .map_err(|source| CaError::File { attempt: "read", path: path.clone(), source })?;
         let key = secret_file::read(&folder.join("ca.key")).map_err(CaError::KeyFile)?;
         let key = KeyPair::from_pem(&key).map_err(CaError::Make)?;
         let issuer = Issuer::from_ca_cert_pem(&pem, key).map_err(CaError::Make)?;

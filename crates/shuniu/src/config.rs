@@ -109,13 +109,16 @@ pub enum ConfigError {
     },
 }
 
+/// A configuration with every key and a comment to each has a hundredth of it.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
 impl Config {
     /// Reads and checks a configuration file.
     ///
     /// # Errors
     /// See [`ConfigError`].
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
+        let text = shuniu_archive::read_text_bounded(path, FILE_BYTES_MAX)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         Self::parse(&text).map_err(|source| {
             let (at, key) = match &source {

@@ -183,3 +183,14 @@ fn revoked_certificates_are_shown_as_such() {
         "{output:?}"
     );
 }
+
+#[test]
+fn files_without_end_are_not_read() {
+    let zero = Path::new("/dev/zero");
+    for arguments in [&["ca", "show", "/dev/zero"] as &[&str], &["hub", "--config", "/dev/zero"]] {
+        let output = program(arguments).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains(text(zero)) && told.contains("it is not a file"), "{told}");
+    }
+}

@@ -123,7 +123,7 @@ impl Restore<'_> {
         files::copy(&self.config_file(), &data.join("hub.toml"))?;
         let file = data.join("directory.db");
         let row = checkpoint_of(&file).await?;
-        // The entry about this names what the manifest says.
+        // The entry about this restore names what the manifest says.
         let stated = (backup.manifest.tree_size, backup.manifest.root.as_str());
         if (row.tree_size, row.root.to_string().as_str()) != stated {
             return Err(BackupError::OtherLog { size: row.tree_size, stated: stated.0 });

@@ -27,11 +27,8 @@ impl Certificate {
     /// # Errors
     /// [`CaError::File`] and [`CaError::NotACertificate`].
     pub fn read(path: &Path) -> Result<Self, CaError> {
-        let pem = std::fs::read(path).map_err(|source| CaError::File {
-            attempt: "read",
-            path: path.to_owned(),
-            source,
-        })?;
+        let pem = shuniu_archive::read_bounded(path, super::FILE_BYTES_MAX)
+            .map_err(|source| CaError::File { attempt: "read", path: path.to_owned(), source })?;
         let invalid = || CaError::NotACertificate { path: path.to_owned() };
         let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).map_err(|_| invalid())?;
         let parsed = pem.parse_x509().map_err(|_| invalid())?;

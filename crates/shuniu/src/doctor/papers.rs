@@ -15,6 +15,7 @@ use x509_parser::prelude::{ASN1Time, FromDer as _, X509Certificate};
 
 use super::tls::{self, Seen};
 use super::{Client, Complaint, Findings};
+use crate::ca;
 
 /// A certificate that ends sooner is worth a warning.
 const WARNING_DAYS: i64 = 30;
@@ -67,7 +68,7 @@ fn unfit(client: &Client, error: &Error) -> Complaint {
 }
 
 fn read(path: &Path, findings: &mut Findings<'_>) -> Option<Vec<u8>> {
-    let error = match std::fs::read(path) {
+    let error = match shuniu_archive::read_bounded(path, ca::FILE_BYTES_MAX) {
         Ok(bytes) => return Some(bytes),
         Err(error) => error,
     };
