@@ -94,25 +94,29 @@ impl Authority {
     /// # Errors
     /// [`CaError::Exists`] if the folder has one; see [`CaError`].
     pub fn create(folder: &Path, name: &str, now: Timestamp) -> Result<Self, CaError> {
-        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(CaError::Make)?;
+        let (certificate, key_file) = (folder.join("ca.pem"), folder.join("ca.key"));
+        let exists = || CaError::Exists { folder: folder.to_owned() };
+        if certificate.exists() {
+            return Err(exists());
+        }
+        let mut key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(CaError::Make)?;
+        // The key first: an authority whose certificate exists has its key.
+        let made = secret_file::create_once(&key_file, key.serialize_pem().as_bytes());
+        if !made.map_err(CaError::KeyFile)? {
+            // A try that was cut off came as far. Nobody has a certificate of this key.
+            let pem = secret_file::read(&key_file).map_err(CaError::KeyFile)?;
+            key = KeyPair::from_pem(&pem).map_err(CaError::Make)?;
+        }
         let mut params = certificate::params(name, now, AUTHORITY_DAYS)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let made = params.self_signed(&key).map_err(CaError::Make)?;
-        // The key first: an authority whose certificate exists has its key.
-        let key_made = secret_file::create_once(&folder.join("ca.key"), key.serialize_pem().as_bytes());
-        if !key_made.map_err(CaError::KeyFile)? {
-            return Err(CaError::Exists { folder: folder.to_owned() });
+        let pem = params.self_signed(&key).map_err(CaError::Make)?.pem();
+        // Of two tries at once one wins, and both have one key.
+        if !secret_file::create_once(&certificate, pem.as_bytes()).map_err(CaError::KeyFile)? {
+            return Err(exists());
         }
-        let certificate = folder.join("ca.pem");
-        if let Err(error) = write(&certificate, &made.pem()) {
-            // Without it the key is nobody's, and would stand in the way of the next try.
-            for path in [certificate, folder.join("ca.key")] {
-                drop(std::fs::remove_file(path));
-            }
-            return Err(error);
-        }
-        sync(folder)?;
+        let public = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        file_error("give to everybody", &certificate, std::fs::set_permissions(&certificate, public))?;
         Ok(Self { folder: folder.to_owned(), issuer: Issuer::new(params, key) })
     }
 
@@ -281,6 +285,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         Authority::create(folder.path(), "first", now()).unwrap();
         assert!(matches!(Authority::create(folder.path(), "second", now()), Err(CaError::Exists { .. })));
+    }
+
+    #[test]
+    fn an_authority_that_was_cut_off_before_its_certificate_is_made_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::create(folder.path(), "first", now()).unwrap();
+        std::fs::remove_file(authority.certificate()).unwrap();
+        let key = std::fs::read(folder.path().join("ca.key")).unwrap();
+        Authority::create(folder.path(), "second", now()).unwrap();
+        assert_eq!(std::fs::read(folder.path().join("ca.key")).unwrap(), key);
+        let bank = SystemId::parse("bank").unwrap();
+        Authority::open(folder.path()).unwrap().issue_system(&bank, now(), 1).unwrap();
     }
 
     #[test]
