@@ -85,7 +85,7 @@ impl Door {
             tracker.spawn(async move {
                 if let Err((outcome, reason)) = door.admit(stream, came, router, &held, &cancel).await {
                     meter::DOOR.connection(outcome);
-                    if strangers.note(source.ip()) {
+                    if strangers.note(source.ip(), &reason) {
                         tracing::info!(%source, "an HTTP connection is refused: {reason}");
                     }
                 }

@@ -235,7 +235,7 @@ impl Refused {
     fn tell(self, source: SocketAddr, strangers: &Strangers) {
         let Self { outcome, system, reason } = self;
         meter::DOOR.connection(outcome);
-        if !strangers.note(source.ip()) {
+        if !strangers.note(source.ip(), &reason) {
             return;
         }
         match system {

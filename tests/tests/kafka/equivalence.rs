@@ -261,6 +261,7 @@ async fn a_hub_answers_as_its_broker_does_but_for_what_is_listed() {
     let mut found = Found::default();
     writes::compare(&mut sides, &mut found).await;
     writes::compare_no_row(&mut sides, &mut found).await;
+    writes::compare_timeless(&mut sides).await;
     writes::transactions(&kafka, sides.schema);
     reads::settled(&mut sides).await;
     sides.read(&reads::fetches(), &mut found).await;

@@ -26,7 +26,7 @@ impl Revocations {
 
     /// The address is not known here: they are bounded together.
     fn tell(&self, reason: &str) {
-        if self.refused.note(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) {
+        if self.refused.note(IpAddr::V4(Ipv4Addr::UNSPECIFIED), reason) {
             tracing::info!("a certificate of a trusted authority is refused: {reason}");
         }
     }

@@ -72,7 +72,7 @@ pub(super) fn fetches() -> Vec<Case> {
     ]
 }
 
-fn offset_at(topic: Topic, timestamp: i64) -> m::ListOffsetsRequest {
+pub(super) fn offset_at(topic: Topic, timestamp: i64) -> m::ListOffsetsRequest {
     listed(topic, m::list_offsets_request::ListOffsetsPartition::default().with_timestamp(timestamp))
 }
 

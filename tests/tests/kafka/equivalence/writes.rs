@@ -9,6 +9,7 @@ use shuniu_wire::batch::{BatchBuilder, BuiltRecord, Compression};
 use shuniu_wire::messages as m;
 use shuniu_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 
+use super::reads::offset_at;
 use super::{Found, Sides, Topic, batch, division};
 
 const LZ4: Compression = Compression::Lz4;
@@ -144,6 +145,32 @@ pub(super) async fn compare(sides: &mut Sides, found: &mut Found) {
             let absent = client.ask(version, produce(nowhere(), 0, hubs.of_nobody())).await;
             let words = [(hubs.topic.name, "*"), (nowhere().name, "*")];
             found.compare(who, "produce", version, &absent, &refused, &words);
+        }
+    }
+}
+
+/// A batch that states no latest time, as Sarama's do, is found by that of its record.
+pub(super) async fn compare_timeless(sides: &mut Sides) {
+    for (codec, time) in [(Compression::None, TIME + 7_000), (LZ4, TIME + 8_000)] {
+        let value = division(sides.schema, "500101", "渝中区");
+        let mut builder = BatchBuilder::new(codec);
+        builder.push(&BuiltRecord {
+            timestamp: time,
+            key: Some(b"500101"),
+            value: Some(&value),
+            headers: &[],
+        });
+        let mut bytes = builder.build().unwrap().to_vec();
+        bytes[35..43].copy_from_slice(&(-1_i64).to_be_bytes());
+        let crc = crc32c::crc32c(&bytes[21..]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        for (client, topic) in [(&mut sides.bare, sides.twin), (&mut sides.whole, sides.topic)] {
+            let answer: m::ProduceResponse = client.get(9, produce(topic, 0, bytes.clone().into())).await;
+            let appended = &answer.responses[0].partition_responses[0];
+            assert_eq!(appended.error_code, 0, "{answer:?}");
+            let answer: m::ListOffsetsResponse = client.get(7, offset_at(topic, time)).await;
+            let found = &answer.topics[0].partitions[0];
+            assert_eq!((found.offset, found.timestamp), (appended.base_offset, time), "{}", topic.name);
         }
     }
 }
