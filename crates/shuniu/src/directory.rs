@@ -42,7 +42,7 @@ pub enum DirectoryError {
     #[error("cannot tell whether the directory is the newest")]
     Seen(#[from] SeenError),
     /// The data folder's database cannot be opened.
-    #[error("cannot open the directory `{}`", path.display())]
+    #[error("cannot open its database `{}`", path.display())]
     File {
         /// Its file.
         path: PathBuf,

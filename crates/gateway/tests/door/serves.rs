@@ -232,6 +232,8 @@ async fn p10_who_publishes_too_fast_is_told_to_wait_and_is_not_heard_meanwhile()
     let _: MetadataResponse = register.ask(9, MetadataRequest::default().with_topics(None)).await;
     assert!(answered.elapsed() >= Duration::from_millis(900), "{:?}", answered.elapsed());
     let second: ProduceResponse = register.ask(9, produce("shop", schema, &[("2", "a")])).await;
-    assert_eq!((second.responses[0].partition_responses[0].error_code, second.throttle_time_ms), (0, 0));
+    assert_eq!(second.responses[0].partition_responses[0].error_code, 0);
+    // The bucket stands at its brim: what little is more runs out soon.
+    assert!(second.throttle_time_ms < 200, "{}", second.throttle_time_ms);
     open.world.close().await;
 }

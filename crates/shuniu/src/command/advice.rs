@@ -11,10 +11,12 @@ const NOT_OURS: &str = "it belongs to somebody else, or its mode forbids it (`ls
 const DISK: &str = "the database's disk is full or broken: look at the room on it (`df -h FOLDER`) and at the kernel's messages (`dmesg`)";
 
 /// SQLite's words, which it gives instead of the system's error.
-const OF_SQLITE: [(&str, &str); 4] = [
+const OF_SQLITE: [(&str, &str); 5] = [
     ("database or disk is full", FULL),
     ("attempt to write a readonly database", READ_ONLY),
     ("unable to open database file", NOT_OURS),
+    // It found no room for the file beside the database that its readers share (SQLITE_IOERR_SHMSIZE).
+    ("(code: 4874)", FULL),
     ("disk I/O error", DISK),
 ];
 
