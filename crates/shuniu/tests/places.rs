@@ -1,10 +1,6 @@
 //! Commands in a place where they cannot write: what was wrong, where, and what to do.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "a test's helpers fail as the test does, and nothing else waits on its thread"
-)]
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -111,7 +107,7 @@ fn a_command_in_a_place_that_is_read_only_says_so() {
 
 #[test]
 fn a_command_in_a_place_of_somebody_else_says_so() {
-    if !rustix_root() {
+    if !is_root() {
         println!("left out: another user's place needs the right to become another user");
         return;
     }
@@ -142,7 +138,7 @@ fn a_command_in_a_place_of_somebody_else_says_so() {
 }
 
 /// Whether this process may become another user.
-fn rustix_root() -> bool {
+fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
