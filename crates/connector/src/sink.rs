@@ -26,11 +26,15 @@ use crate::registry::{RegistryError, Schemas};
 use crate::report::SinkReport;
 use crate::sink::layout::{Layout, Reader};
 use crate::sink::table::{Pending, Start, Table};
+use crate::sink::writer::{Batch, Writer};
 
+mod database;
 mod layout;
+mod rows;
 mod table;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 /// How long a batch that is not full waits for more.
 const BATCH_MILLISECONDS: u64 = 200;
@@ -118,7 +122,7 @@ pub(crate) async fn run<S: Schemas>(
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<SinkReport, SinkError> {
-    let mut table = Table::open(sink).await?;
+    let mut writer = Writer::new(Table::open(sink).await?);
     let mut report = SinkReport::default();
     let bar = progress.records(sink.table.get_ref());
     loop {
@@ -129,8 +133,8 @@ pub(crate) async fn run<S: Schemas>(
             sink,
             consumer: Arc::new(kafka::consumer(client, &group).map_err(failed)?),
             schemas: &mut schemas,
-            table: &mut table,
-            layout: Layout::new(&latest.text)?,
+            writer: &mut writer,
+            layout: Arc::new(Layout::new(&latest.text)?),
             subject: latest.text,
             readers: HashMap::new(),
             open: HashSet::new(),
@@ -149,11 +153,11 @@ struct Follow<'a, S> {
     sink: &'a Sink,
     consumer: Arc<StreamConsumer>,
     schemas: &'a mut S,
-    table: &'a mut Table,
-    layout: Layout,
+    writer: &'a mut Writer,
+    layout: Arc<Layout>,
     /// The schema of what is delivered, as the registry has it now.
     subject: String,
-    readers: HashMap<u32, Reader>,
+    readers: HashMap<u32, Arc<Reader>>,
     /// Partitions whose end was not reached yet.
     open: HashSet<i32>,
     options: &'a RunOptions,
@@ -179,11 +183,13 @@ impl<S: Schemas> Follow<'_, S> {
             let is_full = match received {
                 None => {
                     self.flush(&mut pending, &start, false).await?;
+                    self.settle().await?;
                     return Ok(Ended::Done);
                 }
                 Some(Ok(Ok(message))) => {
                     if self.take(&message, &mut pending, &mut start.offsets).await? == Ended::Changed {
                         self.flush(&mut pending, &start, false).await?;
+                        self.settle().await?;
                         return Ok(Ended::Changed);
                     }
                     pending.len() >= self.sink.batch_records_max || pending.bytes() >= BATCH_BYTES_MAX
@@ -210,10 +216,11 @@ impl<S: Schemas> Follow<'_, S> {
             }
             self.flush(&mut pending, &start, is_at_end).await?;
             if is_at_end && start.sweeps {
-                self.report.swept += self.table.sweep(start.generation).await?;
+                self.report.swept += self.settle().await?.sweep(start.generation).await?;
                 start.sweeps = false;
             }
             if is_at_end && self.options.once {
+                self.settle().await?;
                 return Ok(Ended::Done);
             }
         }
@@ -223,7 +230,10 @@ impl<S: Schemas> Follow<'_, S> {
     async fn start(&mut self) -> Result<Start, SinkError> {
         let failed = |source| SinkError::Kafka { attempted: "find the end of the resource", source };
         let marks = kafka::watermarks(&self.consumer, &self.sink.resource).await.map_err(failed)?;
-        let start = self.table.start(&self.layout, &self.subject, &marks, (self.options.clock)()).await?;
+        let layout = self.layout.clone();
+        let subject = self.subject.clone();
+        let now = (self.options.clock)();
+        let start = self.settle().await?.start(&layout, &subject, &marks, now).await?;
         if let Some(reason) = &start.full_read {
             self.report.full_read = Some(reason.clone());
         }
@@ -261,7 +271,7 @@ impl<S: Schemas> Follow<'_, S> {
             if text != self.subject && self.schemas.latest(&self.sink.resource).await?.text != self.subject {
                 return Ok(Ended::Changed);
             }
-            self.readers.insert(schema, self.layout.reader(&text)?);
+            self.readers.insert(schema, Arc::new(self.layout.reader(&text)?));
         }
         let body = split.map(|(schema, body)| (schema, body.to_vec()));
         pending.take(partition, offset, key, body);
@@ -271,7 +281,7 @@ impl<S: Schemas> Follow<'_, S> {
         Ok(Ended::Done)
     }
 
-    /// Writes what is pending, with its offsets.
+    /// Lets what is pending be written, with its offsets, while the next records are read.
     async fn flush(
         &mut self,
         pending: &mut Pending,
@@ -281,14 +291,24 @@ impl<S: Schemas> Follow<'_, S> {
         if pending.is_empty() && !is_at_end {
             return Ok(());
         }
-        let caught_up = is_at_end.then(|| (self.options.clock)());
-        let written =
-            self.table.write(&self.layout, &self.readers, pending, start.generation, caught_up).await?;
-        self.report.written += written.0;
-        self.report.deleted += written.1;
-        self.bar.inc(written.0 + written.1);
-        *pending = Pending::default();
+        self.settle().await?;
+        self.writer.begin(Batch {
+            layout: self.layout.clone(),
+            readers: self.readers.clone(),
+            pending: std::mem::take(pending),
+            generation: start.generation,
+            caught_up: is_at_end.then(|| (self.options.clock)()),
+        });
         Ok(())
+    }
+
+    /// The table, once what was to be written is.
+    async fn settle(&mut self) -> Result<&mut Table, SinkError> {
+        let (table, written, deleted) = self.writer.settle().await?;
+        self.report.written += written;
+        self.report.deleted += deleted;
+        self.bar.inc(written + deleted);
+        Ok(table)
     }
 }
 

@@ -26,14 +26,14 @@ pub(crate) enum Value<'a> {
 
 impl Value<'_> {
     /// The value as text; `None` for null.
-    pub(crate) fn to_text(&self) -> Option<String> {
+    pub(crate) fn to_text(&self) -> Option<Cow<'_, str>> {
         Some(match self {
             Self::Null => return None,
-            Self::Boolean(value) => value.to_string(),
-            Self::Integer(value) => value.to_string(),
-            Self::Number(value) => value.to_string(),
-            Self::Text(text) => text.clone().into_owned(),
-            Self::Bytes(bytes) => crate::transform::hex(bytes),
+            Self::Boolean(value) => value.to_string().into(),
+            Self::Integer(value) => value.to_string().into(),
+            Self::Number(value) => value.to_string().into(),
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Bytes(bytes) => crate::transform::hex(bytes).into(),
         })
     }
 }

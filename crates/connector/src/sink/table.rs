@@ -1,20 +1,16 @@
-//! The table in its database: one SQL text, where SQLite and PostgreSQL differ a word of it.
+//! The table: where it stands, what columns it has, and its changes, each in one transaction with the offsets.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use shuniu_model::Timestamp;
-use sqlx::any::AnyArguments;
-use sqlx::query::Query;
-use sqlx::{Any, AnyConnection, AssertSqlSafe, Connection as _, Row as _};
 
 use super::SinkError;
-use super::layout::{Column, ColumnType, Layout, Reader};
-use crate::avro::Value;
+use super::database::{Bind, Database};
+use super::layout::{Column, Layout, Reader};
+use super::rows::{Put, Row};
 use crate::config::Sink;
 use crate::kafka::RESTORED_OFFSETS;
-
-/// Parameters of one statement: below SQLite's 32,766.
-const PARAMETERS_MAX: usize = 16_000;
 
 /// How many of the three tables there are that every source's state has.
 const STATE_TABLES: &str =
@@ -22,18 +18,13 @@ const STATE_TABLES: &str =
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Backend {
-    Sqlite,
-    Postgres,
-}
-
 pub(super) struct Table {
-    db: AnyConnection,
-    backend: Backend,
+    db: Database,
     name: String,
     creates: bool,
     behind_days_max: u32,
+    /// The first full read is under way, and brought no row a second time yet.
+    is_new: bool,
 }
 
 /// Where a reader starts.
@@ -101,30 +92,13 @@ struct Known {
 impl Table {
     pub(super) async fn open(sink: &Sink) -> Result<Self, SinkError> {
         let open = failed("open the table");
-        sqlx::any::install_default_drivers();
-        let (backend, url) = match sink.database.strip_prefix("sqlite:") {
-            Some(file) => {
-                if let Some(folder) = std::path::Path::new(file).parent() {
-                    std::fs::create_dir_all(folder).map_err(|error| open(error.into()))?;
-                }
-                (Backend::Sqlite, format!("sqlite:{}?mode=rwc", escaped(file)))
-            }
-            None => (Backend::Postgres, sink.database.clone()),
-        };
-        let mut db = AnyConnection::connect(&url).await.map_err(&open)?;
+        let mut db = Database::open(&sink.database).await.map_err(&open)?;
         if let Some(file) = sink.database.strip_prefix("sqlite:") {
-            let row = sqlx::query(STATE_TABLES).fetch_one(&mut db).await.map_err(&open)?;
-            if row.try_get::<i64, _>(0).map_err(&open)? == 3 {
+            let found = db.rows(STATE_TABLES, &[]).await.map_err(&open)?;
+            if found.first().map_or(Ok(0), |row| row.integer(0)).map_err(&open)? == 3 {
                 return Err(SinkError::State { file: file.to_owned() });
             }
         }
-        let settings: &[&'static str] = match backend {
-            // One file may hold several tables, each with its own writer.
-            Backend::Sqlite => {
-                &["PRAGMA busy_timeout = 30000", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL"]
-            }
-            Backend::Postgres => &["SET client_min_messages = warning"],
-        };
         let tables = [
             "CREATE TABLE IF NOT EXISTS _shuniu_sink (
                 name TEXT PRIMARY KEY, subject TEXT NOT NULL, columns TEXT NOT NULL, generation BIGINT NOT NULL,
@@ -135,11 +109,11 @@ impl Table {
                 PRIMARY KEY (name, partition)
             )",
         ];
-        for statement in settings.iter().chain(&tables) {
-            sqlx::query(*statement).execute(&mut db).await.map_err(&open)?;
+        for statement in tables {
+            db.execute(statement, &[]).await.map_err(&open)?;
         }
         let name = sink.table.get_ref().clone();
-        Ok(Self { db, backend, name, creates: sink.create, behind_days_max: sink.behind_days_max })
+        Ok(Self { db, name, creates: sink.create, behind_days_max: sink.behind_days_max, is_new: false })
     }
 
     /// Decides where to read from. A full read that has begun goes on where it was.
@@ -155,28 +129,25 @@ impl Table {
         let ends = marks.iter().map(|(partition, _, high)| (*partition, *high)).collect();
         let Some(reason) = self.full_read(known.as_ref(), subject, &offsets, marks, now) else {
             let (generation, sweeps) = known.map_or((1, true), |known| (known.generation, known.sweeps));
+            self.is_new = sweeps && generation == 1;
             return Ok(Start { generation, sweeps, full_read: None, offsets, ends });
         };
         let generation = known.as_ref().map_or(0, |known| known.generation) + 1;
         self.begin().await?;
         let columns = self.follow_columns(layout, known.as_ref()).await?;
-        let forget = sqlx::query("DELETE FROM _shuniu_offset WHERE name = $1").bind(self.name.clone());
-        forget.execute(&mut self.db).await.map_err(failed("forget offsets"))?;
-        sqlx::query(
-            "INSERT INTO _shuniu_sink VALUES ($1, $2, $3, $4, 1, $5) ON CONFLICT (name) DO UPDATE SET
+        let name = Bind::Text(&self.name);
+        let forget = self.db.execute("DELETE FROM _shuniu_offset WHERE name = $1", &[name]).await;
+        forget.map_err(failed("forget offsets"))?;
+        let note = "INSERT INTO _shuniu_sink VALUES ($1, $2, $3, $4, 1, $5) ON CONFLICT (name) DO UPDATE SET
              subject = excluded.subject, columns = excluded.columns, generation = excluded.generation, sweeps = 1,
-             caught_up = excluded.caught_up",
-        )
-        .bind(self.name.clone())
-        .bind(subject.to_owned())
-        .bind(columns)
-        .bind(generation)
+             caught_up = excluded.caught_up";
         // A full read that is not over within the days that a deletion stays is begun again.
-        .bind(now.as_micros())
-        .execute(&mut self.db)
-        .await
-        .map_err(failed("note a full read"))?;
+        let (begun, number) = (Bind::Integer(now.as_micros()), Bind::Integer(generation));
+        let noted =
+            self.db.execute(note, &[name, Bind::Text(subject), Bind::Text(&columns), number, begun]).await;
+        noted.map_err(failed("note a full read"))?;
         self.commit().await?;
+        self.is_new = generation == 1;
         Ok(Start { generation, sweeps: true, full_read: Some(reason), offsets: HashMap::new(), ends })
     }
 
@@ -211,34 +182,25 @@ impl Table {
 
     async fn known(&mut self) -> Result<Option<Known>, SinkError> {
         let read = failed("read where the table stands");
-        let row = sqlx::query(
-            "SELECT subject, columns, generation, sweeps, caught_up FROM _shuniu_sink WHERE name = $1",
-        )
-        .bind(self.name.clone())
-        .fetch_optional(&mut self.db)
-        .await
-        .map_err(&read)?;
-        let Some(row) = row else { return Ok(None) };
+        let sql = "SELECT subject, columns, generation, sweeps, caught_up FROM _shuniu_sink WHERE name = $1";
+        let rows = self.db.rows(sql, &[Bind::Text(&self.name)]).await.map_err(&read)?;
+        let Some(row) = rows.first() else { return Ok(None) };
         Ok(Some(Known {
-            subject: row.try_get(0).map_err(&read)?,
-            columns: row.try_get(1).map_err(&read)?,
-            generation: row.try_get(2).map_err(&read)?,
-            sweeps: row.try_get::<i64, _>(3).map_err(&read)? != 0,
-            caught_up: row.try_get(4).map_err(&read)?,
+            subject: row.text(0).map_err(&read)?,
+            columns: row.text(1).map_err(&read)?,
+            generation: row.integer(2).map_err(&read)?,
+            sweeps: row.integer(3).map_err(&read)? != 0,
+            caught_up: row.integer(4).map_err(&read)?,
         }))
     }
 
     async fn offsets(&mut self) -> Result<HashMap<i32, i64>, SinkError> {
         let read = failed("read where the table stands");
-        let rows = sqlx::query("SELECT partition, next_offset FROM _shuniu_offset WHERE name = $1")
-            .bind(self.name.clone())
-            .fetch_all(&mut self.db)
-            .await
-            .map_err(&read)?;
+        let sql = "SELECT partition, next_offset FROM _shuniu_offset WHERE name = $1";
+        let rows = self.db.rows(sql, &[Bind::Text(&self.name)]).await.map_err(&read)?;
         let mut offsets = HashMap::new();
         for row in rows {
-            let partition: i64 = row.try_get(0).map_err(&read)?;
-            let next: i64 = row.try_get(1).map_err(&read)?;
+            let (partition, next) = (row.integer(0).map_err(&read)?, row.integer(1).map_err(&read)?);
             offsets.extend(i32::try_from(partition).map(|partition| (partition, next)));
         }
         Ok(offsets)
@@ -270,214 +232,84 @@ impl Table {
             }
         };
         for statement in statements {
-            let done = sqlx::query(AssertSqlSafe(statement)).execute(&mut self.db).await;
+            let done = self.db.execute(&statement, &[]).await;
             done.map_err(failed("give the table its columns"))?;
         }
         Ok(noted)
     }
 
     fn definition(&self, column: &Column) -> String {
-        format!("\"{}\" {}", column.name, self.sql_type(column.column_type))
-    }
-
-    fn sql_type(&self, column_type: ColumnType) -> &'static str {
-        match (column_type, self.backend) {
-            (ColumnType::Text, _) => "TEXT",
-            (ColumnType::Integer, _) => "BIGINT",
-            (ColumnType::Number, _) => "DOUBLE PRECISION",
-            (ColumnType::Boolean, _) => "BOOLEAN",
-            (ColumnType::Bytes, Backend::Sqlite) => "BLOB",
-            (ColumnType::Bytes, Backend::Postgres) => "BYTEA",
-            // SQLite has no exact decimals and no dates; their text sorts and compares as they do.
-            (
-                ColumnType::Decimal | ColumnType::Date | ColumnType::Instant | ColumnType::Local,
-                Backend::Sqlite,
-            ) => "TEXT",
-            (ColumnType::Decimal, Backend::Postgres) => "NUMERIC",
-            (ColumnType::Date, Backend::Postgres) => "DATE",
-            (ColumnType::Instant, Backend::Postgres) => "TIMESTAMPTZ",
-            (ColumnType::Local, Backend::Postgres) => "TIMESTAMP",
-        }
+        format!("\"{}\" {}", column.name, self.db.sql_type(column.column_type))
     }
 
     /// Writes records and offsets in one transaction; gives how many rows were written and deleted.
     pub(super) async fn write(
         &mut self,
         layout: &Layout,
-        readers: &HashMap<u32, Reader>,
+        readers: &HashMap<u32, Arc<Reader>>,
         pending: &Pending,
         generation: i64,
         caught_up: Option<Timestamp>,
     ) -> Result<(u64, u64), SinkError> {
-        let mut puts = Vec::new();
+        let mut rows: Vec<Row<'_>> = Vec::new();
         let mut deletes = Vec::new();
         for (key, body) in &pending.records {
             match body {
                 Some((schema, body)) => {
                     let reader = readers.get(schema);
                     let values = reader.map(|reader| reader.values(layout, body)).transpose()?;
-                    puts.push((key.as_str(), values.unwrap_or_default()));
+                    rows.push((key.as_str(), values.unwrap_or_default()));
                 }
                 None => deletes.push(key.as_str()),
             }
         }
+        // Neighbours in the key's index one after the other.
+        rows.sort_unstable_by_key(|(key, _)| *key);
         self.begin().await?;
-        self.put(layout, &puts, generation).await?;
-        for chunk in deletes.chunks(PARAMETERS_MAX) {
-            let places: Vec<String> = (1..=chunk.len()).map(|place| format!("${place}")).collect();
-            let sql = format!("DELETE FROM \"{}\" WHERE _key IN ({})", self.name, places.join(", "));
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            for key in chunk {
-                query = query.bind((*key).to_owned());
-            }
-            query.execute(&mut self.db).await.map_err(failed("delete rows"))?;
-        }
+        let put = Put { table: &self.name, layout, rows: &rows, generation };
+        self.db.put(&put, &mut self.is_new).await.map_err(failed("write rows"))?;
+        self.db.delete(&self.name, &deletes).await.map_err(failed("delete rows"))?;
+        let name = Bind::Text(&self.name);
+        let note = "INSERT INTO _shuniu_offset VALUES ($1, $2, $3)
+                    ON CONFLICT (name, partition) DO UPDATE SET next_offset = excluded.next_offset";
         for (partition, next) in &pending.offsets {
-            sqlx::query(
-                "INSERT INTO _shuniu_offset VALUES ($1, $2, $3)
-                 ON CONFLICT (name, partition) DO UPDATE SET next_offset = excluded.next_offset",
-            )
-            .bind(self.name.clone())
-            .bind(i64::from(*partition))
-            .bind(*next)
-            .execute(&mut self.db)
-            .await
-            .map_err(failed("note offsets"))?;
+            let binds = [name, Bind::Integer(i64::from(*partition)), Bind::Integer(*next)];
+            self.db.execute(note, &binds).await.map_err(failed("note offsets"))?;
         }
         if let Some(now) = caught_up {
-            sqlx::query("UPDATE _shuniu_sink SET caught_up = $2 WHERE name = $1")
-                .bind(self.name.clone())
-                .bind(now.as_micros())
-                .execute(&mut self.db)
-                .await
-                .map_err(failed("note the end of the log"))?;
+            let note = "UPDATE _shuniu_sink SET caught_up = $2 WHERE name = $1";
+            let noted = self.db.execute(note, &[name, Bind::Integer(now.as_micros())]).await;
+            noted.map_err(failed("note the end of the log"))?;
         }
         self.commit().await?;
-        Ok((puts.len() as u64, deletes.len() as u64))
-    }
-
-    async fn put(
-        &mut self,
-        layout: &Layout,
-        rows: &[(&str, Vec<Value<'_>>)],
-        generation: i64,
-    ) -> Result<(), SinkError> {
-        let width = layout.columns.len() + 2;
-        for chunk in rows.chunks((PARAMETERS_MAX / width).clamp(1, 500)) {
-            let sql = self.put_sql(layout, chunk.len());
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            for (key, values) in chunk {
-                query = query.bind((*key).to_owned()).bind(generation);
-                for (column, value) in layout.columns.iter().zip(values) {
-                    query = bind(query, column.column_type, value);
-                }
-            }
-            query.execute(&mut self.db).await.map_err(failed("write rows"))?;
-        }
-        Ok(())
-    }
-
-    fn put_sql(&self, layout: &Layout, rows: usize) -> String {
-        let width = layout.columns.len() + 2;
-        let names: Vec<String> = layout.columns.iter().map(|column| format!("\"{}\"", column.name)).collect();
-        let place = |column: &Column, place: usize| match (column.column_type, self.backend) {
-            // Parameters are texts; PostgreSQL wants to be told what they become.
-            (
-                ColumnType::Decimal | ColumnType::Date | ColumnType::Instant | ColumnType::Local,
-                Backend::Postgres,
-            ) => {
-                format!("CAST(${place} AS {})", self.sql_type(column.column_type))
-            }
-            _ => format!("${place}"),
-        };
-        let values: Vec<String> = (0..rows)
-            .map(|row| {
-                let first = row * width + 1;
-                let columns = layout.columns.iter().zip(first + 2..);
-                let columns: Vec<String> = columns.map(|(column, at)| place(column, at)).collect();
-                format!("(${first}, ${}, {})", first + 1, columns.join(", "))
-            })
-            .collect();
-        let updates: Vec<String> = names.iter().map(|name| format!("{name} = excluded.{name}")).collect();
-        format!(
-            "INSERT INTO \"{}\" (_key, _seen, {}) VALUES {} ON CONFLICT (_key) DO UPDATE SET _seen = excluded._seen, {}",
-            self.name,
-            names.join(", "),
-            values.join(", "),
-            updates.join(", ")
-        )
+        Ok((rows.len() as u64, deletes.len() as u64))
     }
 
     /// Deletes the rows that a full read did not see; gives how many.
     pub(super) async fn sweep(&mut self, generation: i64) -> Result<u64, SinkError> {
         let sweep = failed("sweep rows that were not seen");
+        self.is_new = false;
         self.begin().await?;
         let sql = format!("DELETE FROM \"{}\" WHERE _seen < $1", self.name);
-        let swept =
-            sqlx::query(AssertSqlSafe(sql)).bind(generation).execute(&mut self.db).await.map_err(&sweep)?;
-        let done = sqlx::query("UPDATE _shuniu_sink SET sweeps = 0 WHERE name = $1").bind(self.name.clone());
-        done.execute(&mut self.db).await.map_err(&sweep)?;
+        let swept = self.db.execute(&sql, &[Bind::Integer(generation)]).await.map_err(&sweep)?;
+        let done = "UPDATE _shuniu_sink SET sweeps = 0 WHERE name = $1";
+        self.db.execute(done, &[Bind::Text(&self.name)]).await.map_err(&sweep)?;
         self.commit().await?;
-        Ok(swept.rows_affected())
+        Ok(swept)
     }
 
     /// One column of texts.
     #[cfg(test)]
-    pub(super) async fn texts(&mut self, sql: &'static str) -> Vec<String> {
-        let rows = sqlx::query(sql).fetch_all(&mut self.db).await.unwrap();
-        rows.iter().map(|row| row.try_get(0).unwrap()).collect()
+    pub(super) async fn texts(&mut self, sql: &str) -> Vec<String> {
+        let rows = self.db.rows(sql, &[]).await.unwrap();
+        rows.iter().map(|row| row.text(0).unwrap()).collect()
     }
 
     async fn begin(&mut self) -> Result<(), SinkError> {
-        let begin = match self.backend {
-            Backend::Sqlite => "BEGIN IMMEDIATE",
-            Backend::Postgres => "BEGIN",
-        };
-        sqlx::query(begin).execute(&mut self.db).await.map(drop).map_err(failed("start a transaction"))
+        self.db.begin().await.map_err(failed("start a transaction"))
     }
 
     async fn commit(&mut self) -> Result<(), SinkError> {
-        sqlx::query("COMMIT").execute(&mut self.db).await.map(drop).map_err(failed("end a transaction"))
+        self.db.execute("COMMIT", &[]).await.map(drop).map_err(failed("end a transaction"))
     }
-}
-
-fn bind<'q>(
-    query: Query<'q, Any, AnyArguments>,
-    column_type: ColumnType,
-    value: &Value<'_>,
-) -> Query<'q, Any, AnyArguments> {
-    match (column_type, value) {
-        (ColumnType::Integer, Value::Integer(value)) => query.bind(*value),
-        (ColumnType::Integer, _) => query.bind(None::<i64>),
-        (ColumnType::Number, Value::Number(value)) => query.bind(*value),
-        // The default of a double may be written without a point.
-        #[expect(clippy::cast_precision_loss, reason = "a double's default is a double")]
-        (ColumnType::Number, Value::Integer(value)) => query.bind(*value as f64),
-        (ColumnType::Number, _) => query.bind(None::<f64>),
-        (ColumnType::Boolean, Value::Boolean(value)) => query.bind(*value),
-        (ColumnType::Boolean, _) => query.bind(None::<bool>),
-        (ColumnType::Bytes, Value::Bytes(value)) => query.bind(value.to_vec()),
-        (ColumnType::Bytes, _) => query.bind(None::<Vec<u8>>),
-        (
-            ColumnType::Text
-            | ColumnType::Decimal
-            | ColumnType::Date
-            | ColumnType::Instant
-            | ColumnType::Local,
-            value,
-        ) => query.bind(value.to_text()),
-    }
-}
-
-/// A file name as part of a database address.
-fn escaped(file: &str) -> String {
-    file.chars()
-        .map(|c| match c {
-            '%' => "%25".to_owned(),
-            '?' => "%3F".to_owned(),
-            '#' => "%23".to_owned(),
-            ' ' => "%20".to_owned(),
-            c => c.to_string(),
-        })
-        .collect()
 }

@@ -1,6 +1,7 @@
 //! The table's rules, on SQLite.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use shuniu_model::Timestamp;
 
@@ -48,7 +49,7 @@ async fn write(
     records: &[(&str, Option<&[Option<&str>]>)],
 ) {
     let layout = Layout::new(schema).unwrap();
-    let readers = HashMap::from([(1, layout.reader(schema).unwrap())]);
+    let readers = HashMap::from([(1, Arc::new(layout.reader(schema).unwrap()))]);
     let mut pending = Pending::default();
     for ((key, texts), offset) in records.iter().zip(first..) {
         pending.take(0, offset, key, texts.map(|texts| (1, body(schema, texts))));
@@ -115,7 +116,7 @@ async fn a_log_that_was_restored_from_a_backup_is_read_from_the_start_once() {
     let again = start(&mut table, WIDE, high, 0).await;
     assert_eq!(again.full_read.as_deref(), Some("the hub was restored from a backup"));
     let layout = Layout::new(WIDE).unwrap();
-    let readers = HashMap::from([(1, layout.reader(WIDE).unwrap())]);
+    let readers = HashMap::from([(1, Arc::new(layout.reader(WIDE).unwrap()))]);
     let mut pending = Pending::default();
     pending.take(0, 0, "x", Some((1, body(WIDE, row))));
     again.ends.iter().for_each(|(partition, end)| pending.reach(*partition, *end));
@@ -178,6 +179,14 @@ impl Cluster {
         is_up.then_some(cluster)
     }
 
+    fn sink(&self) -> Sink {
+        let host = self.folder.path().display().to_string().replace('/', "%2F");
+        let database = format!("postgres://postgres@localhost/postgres?host={host}");
+        let toml =
+            format!("resource = \"things\"\ndatabase = \"{database}\"\ntable = \"things\"\ncreate = true\n");
+        toml::from_str(&toml).unwrap()
+    }
+
     /// PostgreSQL does not run as root: then its own user runs it.
     fn run(&self, program: &str, arguments: &[&str]) -> bool {
         use std::process::{Command, Stdio};
@@ -215,11 +224,7 @@ async fn postgresql_gets_the_same_rows_in_its_own_types() {
         println!("left out: no PostgreSQL to start");
         return;
     };
-    let host = cluster.folder.path().display().to_string().replace('/', "%2F");
-    let sink: Sink = toml::from_str(&format!(
-        "resource = \"things\"\ndatabase = \"postgres://postgres@localhost/postgres?host={host}\"\ntable = \"things\"\ncreate = true\n"
-    ))
-    .unwrap();
+    let sink = cluster.sink();
     let mut table = Table::open(&sink).await.unwrap();
     let begun = start(&mut table, TYPED, 0, 0).await;
     let full: &[Option<&str>] = &[
@@ -269,4 +274,41 @@ async fn a_file_is_a_sinks_or_a_sources_and_never_both() {
     let refused = Table::open(&sink).await.err().unwrap();
     assert!(matches!(refused, SinkError::State { .. }), "{refused}");
     drop(State::open(&file).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_key_that_comes_again_in_postgresqls_first_load_is_updated() {
+    const BYTES: &str = r#"{"type": "record", "name": "R", "fields": [
+        {"name": "a", "type": "string"}, {"name": "f", "type": {"type": "fixed", "name": "F", "size": 2}},
+        {"name": "n", "type": ["null", "long"], "default": null}]}"#;
+    let Some(cluster) = Cluster::start() else {
+        println!("left out: no PostgreSQL to start");
+        return;
+    };
+    let mut table = Table::open(&cluster.sink()).await.unwrap();
+    let begun = start(&mut table, BYTES, 6, 0).await;
+    let layout = Layout::new(BYTES).unwrap();
+    let readers = HashMap::from([(1, Arc::new(layout.reader(BYTES).unwrap()))]);
+    // A text with what COPY escapes, two bytes, and a number that is null for 0.
+    let row = |text: &str, number: u8| {
+        let length = u8::try_from(text.len() * 2).unwrap();
+        let number = if number == 0 { vec![0] } else { vec![2, number * 2] };
+        Some((1, [&[length], text.as_bytes(), &[b'\\', 0xff], &number].concat()))
+    };
+    let odd = "\\N\tb\nc\rd\\.";
+    for (first, records) in [
+        (0, vec![("x", row(odd, 1)), ("y", row("y", 0))]),
+        (2, vec![("w", row("w", 3)), ("x", row(odd, 4)), ("y", None)]),
+        (5, vec![("v", row("v", 5))]),
+    ] {
+        let mut pending = Pending::default();
+        for ((key, body), offset) in records.into_iter().zip(first..) {
+            pending.take(0, offset, key, body);
+        }
+        table.write(&layout, &readers, &pending, begun.generation, None).await.unwrap();
+    }
+    assert_eq!(table.sweep(begun.generation).await.unwrap(), 0);
+    let rows = table.texts("SELECT concat_ws(' ', _key, a, f, n) FROM things ORDER BY _key").await;
+    assert_eq!(rows, ["v v \\x5cff 5".to_owned(), "w w \\x5cff 3".to_owned(), format!("x {odd} \\x5cff 4")]);
+    assert_eq!(start(&mut table, BYTES, 6, 0).await.offsets, HashMap::from([(0, 6)]));
 }
