@@ -7,6 +7,8 @@
     clippy::missing_panics_doc,
     clippy::disallowed_methods,
     clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
     reason = "test support: what goes wrong ends the test"
 )]
 
@@ -15,9 +17,11 @@ mod disk;
 mod hub;
 mod kafka;
 mod network;
+pub mod machine;
 mod person;
 mod postgres;
 mod publisher;
+pub mod register;
 mod relay;
 mod replicas;
 mod small_disk;
@@ -29,7 +33,7 @@ pub use hub::{Hub, repository, run_on};
 pub use kafka::{KAFKA, KAFKA_3, Kafka};
 pub use person::{citizen, person};
 pub use postgres::Postgres;
-pub use publisher::Publisher;
+pub use publisher::{Publisher, Taken, drain};
 pub use relay::{Link, Way};
 pub use replicas::{Replica, Replicas};
 pub use watched::{Asked, Watched};

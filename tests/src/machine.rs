@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const TICKS_PER_SECOND: u64 = 100;
 
 /// Says what else goes on.
-pub(crate) fn note() {
+pub fn note() {
     let cores = std::thread::available_parallelism().unwrap();
     let load = fs::read_to_string("/proc/loadavg").unwrap();
     let load = load.split(' ').next().unwrap();
@@ -17,7 +17,8 @@ pub(crate) fn note() {
 }
 
 /// User and system time of a process so far.
-pub(crate) fn cpu(process: u32) -> Duration {
+#[must_use]
+pub fn cpu(process: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     // The name may hold blanks; behind its bracket the third field stands first (proc_pid_stat(5): utime is the 14th).
     let behind: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
@@ -26,7 +27,8 @@ pub(crate) fn cpu(process: u32) -> Duration {
 }
 
 /// The most memory that a process has had, in MB.
-pub(crate) fn memory_peak_mb(process: u32) -> f64 {
+#[must_use]
+pub fn memory_peak_mb(process: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let kib: f64 = line.trim().trim_end_matches(" kB").parse().unwrap();
@@ -34,14 +36,17 @@ pub(crate) fn memory_peak_mb(process: u32) -> f64 {
 }
 
 /// Two files in one folder, to learn what two syncs one after the other take there.
-pub(crate) struct TwoSyncs([File; 2]);
+pub struct TwoSyncs([File; 2]);
 
 impl TwoSyncs {
-    pub(crate) fn new(folder: &Path) -> Self {
+    /// Makes the files.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
         Self(["sync-1", "sync-2"].map(|name| File::create(folder.join(name)).unwrap()))
     }
 
-    pub(crate) fn time(&mut self, bytes: &[u8]) -> Duration {
+    /// Writes and syncs both.
+    pub fn time(&mut self, bytes: &[u8]) -> Duration {
         let begun = Instant::now();
         for file in &mut self.0 {
             file.write_all(bytes).unwrap();
@@ -52,11 +57,17 @@ impl TwoSyncs {
 }
 
 /// The bytes of all files of a folder.
-pub(crate) fn folder_bytes(folder: &Path) -> u64 {
+#[must_use]
+pub fn folder_bytes(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
     let bytes = entries.map(|entry| match entry.metadata().unwrap() {
         metadata if metadata.is_dir() => folder_bytes(&entry.path()),
         metadata => metadata.len(),
     });
     bytes.sum()
+}
+
+/// One line for `tests/bench`.
+pub fn figure(name: &str, value: f64, unit: &str, goal: f64, met: bool) {
+    println!("figure {name} {value:.2} {unit} goal {goal} {}", if met { "met" } else { "short" });
 }

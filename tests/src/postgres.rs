@@ -14,6 +14,7 @@ pub struct Postgres {
     programs: PathBuf,
     folder: tempfile::TempDir,
     port: u16,
+    settings: &'static str,
     /// PostgreSQL does not run as root: then its own user runs it.
     root: bool,
 }
@@ -22,6 +23,13 @@ impl Postgres {
     /// Starts one; `None` when PostgreSQL is not installed, or there is no user to run it.
     #[must_use]
     pub fn start() -> Option<Self> {
+        // What is lost with the machine's power is not what tests are about.
+        Self::start_in(tempfile::tempdir().unwrap(), "-c fsync=off -c track_commit_timestamp=on")
+    }
+
+    /// As [`Postgres::start`], in a folder made by the caller, with settings as the server's command line has them.
+    #[must_use]
+    pub fn start_in(folder: tempfile::TempDir, settings: &'static str) -> Option<Self> {
         let programs = fs::read_dir("/usr/lib/postgresql").ok()?;
         let programs = programs.filter_map(|entry| Some(entry.ok()?.path().join("bin")));
         let programs = programs.filter(|folder| folder.join("initdb").exists()).max()?;
@@ -29,10 +37,9 @@ impl Postgres {
         if root && !Command::new("id").arg("postgres").stdout(Stdio::null()).status().ok()?.success() {
             return None;
         }
-        let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let cluster = Self { programs, folder, port, root };
+        let cluster = Self { programs, folder, port, settings, root };
         let data = cluster.data();
         cluster.run("initdb", &["-D", &data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync"]);
         cluster.restart();
@@ -67,6 +74,12 @@ impl Postgres {
             .output()
             .unwrap();
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The cluster's folder, which the server can write to.
+    #[must_use]
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     /// The port that the server listens on.
@@ -128,12 +141,11 @@ impl Postgres {
     pub fn restart(&self) {
         // A server that was killed leaves its file behind; its processes are gone.
         fs::remove_file(self.folder.path().join("data/postmaster.pid")).ok();
-        // What is lost with the machine's power is not what these tests are about.
         let options = format!(
-            "-c listen_addresses=127.0.0.1 -c port={} -c unix_socket_directories='{}' -c fsync=off \
-             -c track_commit_timestamp=on",
+            "-c listen_addresses=127.0.0.1 -c port={} -c unix_socket_directories='{}' {}",
             self.port,
-            self.folder.path().display()
+            self.folder.path().display(),
+            self.settings
         );
         let log = self.folder.path().join("log");
         self.run("pg_ctl", &["-D", &self.data(), "-w", "-o", &options, "-l", log.to_str().unwrap(), "start"]);

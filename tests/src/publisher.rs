@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
@@ -73,5 +73,27 @@ impl Publisher {
     pub fn finish(&self, wait: Duration) -> BTreeMap<String, usize> {
         self.flush(wait);
         self.acknowledged.0.lock().unwrap().clone()
+    }
+}
+
+/// Of a producer whose every record must be taken: one that is not ends the program.
+pub struct Taken;
+
+impl ClientContext for Taken {}
+
+impl ProducerContext for Taken {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        result.as_ref().unwrap();
+    }
+}
+
+/// Waits until every record is acknowledged. The client's own `flush` looks only every tenth of a second.
+pub fn drain(producer: &BaseProducer<Taken>) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while producer.in_flight_count() > 0 {
+        producer.poll(Duration::from_millis(10));
+        assert!(Instant::now() < deadline, "not acknowledged within a minute");
     }
 }

@@ -7,9 +7,10 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use shuniu_tests::Hub;
+use shuniu_tests::machine::{self, figure};
+use shuniu_tests::register::{FILTERED, PARTITIONS, PLAIN, RARITY, RECORD_BYTES, VALUE_BYTES};
 
-use crate::register::{FILTERED, PLAIN, RARITY, RECORD_BYTES, VALUE_BYTES};
-use crate::{PARTITIONS, Scale, figure, machine, median};
+use crate::{Scale, median};
 
 const PASSES: usize = 5;
 /// The audit log's tiles and checkpoint come after the last byte, and belong to what it costs.

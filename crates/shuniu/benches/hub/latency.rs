@@ -6,12 +6,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord};
 use rdkafka::{Offset, TopicPartitionList};
-use shuniu_tests::Hub;
-
-use crate::figure;
-use crate::machine::TwoSyncs;
-use crate::produce::{Taken, drain};
-use crate::register::{FILTERED, PUBLISHER, Register, headers};
+use shuniu_tests::machine::{TwoSyncs, figure};
+use shuniu_tests::register::{FILTERED, PUBLISHER, Register, headers};
+use shuniu_tests::{Hub, Taken, drain};
 
 /// At this many the connections are warm.
 const WARM_UP: usize = 20;

@@ -2,28 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
-use shuniu_tests::Hub;
+use rdkafka::producer::{BaseProducer, BaseRecord};
+use shuniu_tests::machine::{self, figure};
+use shuniu_tests::register::{FILTERED, PARTITIONS, PLAIN, PUBLISHER, RECORD_BYTES, Register, headers};
+use shuniu_tests::{Hub, Taken, drain};
 
-use crate::register::{FILTERED, PLAIN, PUBLISHER, RECORD_BYTES, Register, headers};
-use crate::{PARTITIONS, Scale, figure, machine, median};
+use crate::{Scale, median};
 
 const RATE_GOAL: f64 = 100_000.0;
-
-/// Ends the bench when a record is not taken.
-pub(crate) struct Taken;
-
-impl ClientContext for Taken {}
-
-impl ProducerContext for Taken {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        result.as_ref().unwrap();
-    }
-}
 
 pub(crate) fn run(hub: &Hub, register: &Register, scale: &Scale) {
     for (resource, name) in [(PLAIN, "hub-produce"), (FILTERED, "hub-produce-with-before-and-subjects")] {
@@ -77,13 +63,4 @@ fn once(hub: &Hub, resource: &str, records: &[(&str, Vec<u8>)]) -> f64 {
     }
     drain(&producer);
     records.len() as f64 / begun.elapsed().as_secs_f64()
-}
-
-/// Waits until every record is acknowledged. The client's own `flush` looks only every tenth of a second.
-pub(crate) fn drain(producer: &BaseProducer<Taken>) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while producer.in_flight_count() > 0 {
-        producer.poll(Duration::from_millis(10));
-        assert!(Instant::now() < deadline, "not acknowledged within a minute");
-    }
 }
