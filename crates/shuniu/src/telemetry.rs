@@ -51,6 +51,7 @@ impl Metrics {
                 Kind::Histogram(_) => metrics::describe_histogram!(metric.name, metric.help),
             }
         }
+        begin_at_zero();
         let process = metrics_process::Collector::default();
         process.describe();
         metrics::gauge!("shuniu_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
@@ -68,4 +69,22 @@ impl Metrics {
     pub fn settle(&self) {
         self.shown.run_upkeep();
     }
+}
+
+/// Shows from the start what alert rules ask the increase of: Prometheus sees none in a series that begins at one.
+fn begin_at_zero() {
+    let outcomes =
+        ["served", "handshake-failed", "not-a-system", "too-many", "system-too-many", "unavailable"];
+    for door in ["kafka", "http"] {
+        for outcome in outcomes {
+            metrics::counter!("shuniu_connections_total", "door" => door, "outcome" => outcome).absolute(0);
+        }
+    }
+    for reason in ["limit", "memory", "registry"] {
+        metrics::counter!("shuniu_throttled_total", "reason" => reason).absolute(0);
+    }
+    for outcome in ["done", "refused"] {
+        metrics::counter!("shuniu_reloads_total", "outcome" => outcome).absolute(0);
+    }
+    drop(metrics::histogram!("shuniu_revocation_seconds"));
 }

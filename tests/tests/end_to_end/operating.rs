@@ -61,6 +61,30 @@ fn the_metrics_are_the_listed_ones_and_count_what_happened() {
     }
 }
 
+/// Prometheus sees no increase in a series that begins at one: the first refused reload would alert nobody.
+#[test]
+fn what_an_alert_asks_the_increase_of_is_shown_from_the_start() {
+    let shown = Hub::start().health("/metrics");
+    let alerts = std::fs::read_to_string(repository().join("config/alerts.yml")).unwrap();
+    let expressions = alerts.lines().filter_map(|line| line.trim().strip_prefix("expr: "));
+    let asked =
+        expressions.flat_map(|it| it.split("increase(").skip(1)).map(|it| it.split('[').next().unwrap());
+    let mut series = 0;
+    for asked in asked {
+        let (name, label) = asked.split_once('{').unwrap_or((asked, "=\"\""));
+        let values = label.split('"').nth(1).unwrap();
+        for value in values.split('|') {
+            let mut lines = shown.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+            assert!(
+                lines.any(|line| line.contains(value) && line.ends_with(" 0")),
+                "{name} with {value} is not in\n{shown}"
+            );
+            series += 1;
+        }
+    }
+    assert!(series > 5);
+}
+
 /// What a service manager hears on its socket, message by message.
 pub(crate) fn service_manager(hub: &Hub) -> (String, mpsc::Receiver<String>) {
     let path = hub.folder().join("notify");
