@@ -76,7 +76,12 @@ impl Reload {
                     tracing::warn!(waiting, "these keys stay as they are until the hub is started again");
                 }
                 let (changed, waiting) = (none_or(&changed), none_or(&waiting));
-                ("done", format!("open; reloaded: {changed}; only after a restart: {waiting}"))
+                (
+                    "done",
+                    format!(
+                        "open; certificates and key read again; reloaded: {changed}; only after a restart: {waiting}"
+                    ),
+                )
             }
             Err(error) => {
                 let error = causes(&error);
