@@ -18,10 +18,10 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use tokio::runtime::Handle;
 
+use crate::disk::SmallDisk;
 use crate::hub::{free_ports, repository};
 use crate::network::Network;
 use crate::relay::{Link, relay};
-use crate::small_disk::SmallDisk;
 use crate::watched::Watched;
 
 /// The newest Kafka that `tests/setup` fetches.
@@ -31,7 +31,7 @@ pub const KAFKA_3: &str = "3.9.1";
 
 const START_MAX: Duration = Duration::from_secs(90);
 /// Of a broker's own disk.
-const DISK_MEGABYTES: usize = 2_048;
+const DISK: &str = "2g";
 const CLUSTER_ID: &str = "c2h1bml1LXRlc3RzLWthZg";
 
 /// A cluster of one to three brokers, with the ids 1 to 3.
@@ -148,7 +148,7 @@ impl Kafka {
             if let Some(runtime) = runtime {
                 let partitions = cluster.partitions(id);
                 std::fs::create_dir(&partitions).unwrap();
-                cluster.broker(id).disk = SmallDisk::mount(&partitions, DISK_MEGABYTES);
+                cluster.broker(id).disk = SmallDisk::on(&partitions, DISK);
                 cluster.pass_on(id, runtime);
             }
             cluster.format(id);
@@ -238,7 +238,9 @@ impl Kafka {
 
     /// Fills a broker's disk, or frees it again. The broker ends by itself once it finds out.
     pub fn set_full(&self, id: usize, full: bool) {
-        self.broker(id).disk.as_ref().unwrap().set_full(full);
+        let broker = self.broker(id);
+        let disk = broker.disk.as_ref().unwrap();
+        if full { disk.fill() } else { disk.free() }
     }
 
     /// Certificate and key that the brokers let in, and the authority they are of (PEM files).

@@ -16,15 +16,14 @@ mod bucket;
 mod disk;
 mod hub;
 mod kafka;
-mod network;
 pub mod machine;
+mod network;
 mod person;
 mod postgres;
 mod publisher;
 pub mod register;
 mod relay;
 mod replicas;
-mod small_disk;
 mod watched;
 
 pub use bucket::Objects;

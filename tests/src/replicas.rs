@@ -17,11 +17,11 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::bucket::{ACCESS, BUCKET, Objects};
+use crate::disk::SmallDisk;
 use crate::hub::{Hub, free_ports, repository, spawn_in};
 use crate::kafka::{KAFKA, Kafka};
 use crate::postgres::Postgres;
 use crate::relay::{Link, Way, relay};
-use crate::small_disk::SmallDisk;
 
 const BROKERS: usize = 3;
 const START_MAX: Duration = Duration::from_secs(120);
@@ -146,7 +146,7 @@ impl Replicas {
                 let told: Vec<u16> = ways.iter().map(|(_, told)| *told).collect();
                 let shared = Shared { postgres: database, tiles: local(objects), ..shared };
                 let folder = tempfile::tempdir().unwrap();
-                let disk = SmallDisk::mount(folder.path(), 64);
+                let disk = SmallDisk::on(folder.path(), "64m");
                 copy(operator.folder(), folder.path(), "ca");
                 copy(operator.folder(), folder.path(), "keys");
                 configure(folder.path(), &shared, address, health, &told);
@@ -297,7 +297,8 @@ impl Replica {
 
     /// Fills what is left of the file system of its folder, or frees it again.
     pub fn set_full(&self, full: bool) {
-        self.disk.as_ref().unwrap().set_full(full);
+        let disk = self.disk.as_ref().unwrap();
+        if full { disk.fill() } else { disk.free() }
     }
 
     /// Whether [`Replica::set_clock`] can be done: see [`Replicas::start_with_clocks`].

@@ -51,6 +51,13 @@ impl Budget {
         Some(Share { own: Some(own), whole: Some(self.whole.0.try_take(bytes)?) })
     }
 
+    /// Whether there is room for so much now in what all may take.
+    pub(crate) fn has_room_of_all(&self, bytes: usize) -> bool {
+        let whole = &self.whole.0;
+        whole.free.available_permits()
+            >= usize::try_from(whole.units_of(self.own.at_most(bytes))).unwrap_or(usize::MAX)
+    }
+
     /// Whether nobody else holds on to this.
     pub(crate) fn is_alone(&self) -> bool {
         Arc::strong_count(&self.own) == 1
@@ -68,6 +75,11 @@ impl Share {
 }
 
 impl WholeBudget {
+    /// A share for nobody's answer, if there is room now.
+    pub(crate) fn try_take(&self, bytes: usize) -> Option<Share> {
+        Some(Share { own: None, whole: Some(self.0.try_take(bytes)?) })
+    }
+
     /// For one system of them.
     #[must_use]
     pub fn of_one(&self, bytes: usize) -> Budget {

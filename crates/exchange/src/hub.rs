@@ -23,6 +23,7 @@ use crate::limits::{Limiter, PerSecond};
 use crate::meter;
 use crate::plans::Plans;
 use crate::policy_watch::{PolicyWatch, Stale};
+use crate::projections::Projections;
 use crate::recorded::{POLICY_STALE, Withdrawn};
 use crate::trust::{Trusted, changed};
 
@@ -49,6 +50,8 @@ pub struct Settings {
     pub answers_bytes_max: usize,
     /// What answers of one system may take of it.
     pub answers_bytes_per_system_max: usize,
+    /// What of it keeps projected batches for further readers of the same view.
+    pub shared_bytes_max: usize,
     /// Answers with records that each grant gets in a second; a minute's worth may come at once.
     pub deliveries_per_second: u64,
     /// Requests for schemas that each system may make in a second; a minute's worth may come at once.
@@ -76,6 +79,7 @@ impl Default for Settings {
             decompressed_bytes_max: 32 << 20,
             answers_bytes_max: 512 << 20,
             answers_bytes_per_system_max: 64 << 20,
+            shared_bytes_max: 64 << 20,
             deliveries_per_second: 20,
             registry_requests_per_second: 20,
             published_bytes_per_second: 256 << 20,
@@ -89,6 +93,7 @@ pub(crate) struct Hub {
     pub(crate) policy: PolicyWatch,
     trusted: Trusted,
     pub(crate) plans: Plans,
+    pub(crate) projections: Arc<Projections>,
     pub(crate) audit: AuditLog,
     pub(crate) acknowledged: Acknowledged,
     pub(crate) limits: Limiter,
@@ -111,13 +116,15 @@ impl Hub {
     ) -> Self {
         let limits = Limiter::new(settings.per_second());
         let answers = Budget::of_all(settings.answers_bytes_max);
-        let plans = Plans::new(Arc::clone(&keys), settings.decompressed_bytes_max);
+        let projections = Arc::new(Projections::new(answers.clone(), settings.shared_bytes_max));
+        let plans = Plans::new(Arc::clone(&keys), settings.decompressed_bytes_max, Arc::clone(&projections));
         Self {
             answers_bytes_per_system_max: settings.answers_bytes_per_system_max,
             settings: RwLock::new(settings),
             policy,
             trusted,
             plans,
+            projections,
             audit,
             acknowledged: Acknowledged::default(),
             limits,

@@ -25,6 +25,7 @@ mod offsets;
 mod plans;
 mod policy_watch;
 mod project;
+mod projections;
 mod publish;
 mod read;
 mod record;

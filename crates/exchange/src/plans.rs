@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use shuniu_model::{Resource, ResourceName, ViewDigest};
@@ -12,6 +13,7 @@ use shuniu_wire::batch::Scratch;
 use crate::check::Inspector;
 use crate::keyring::{KeyRing, KeyUnavailable};
 use crate::project::{Planned, Reader};
+use crate::projections::Projections;
 
 /// Compiled things kept at most; over that the cache starts anew.
 const KEPT_MAX: usize = 4_096;
@@ -60,11 +62,20 @@ pub(crate) struct Plans {
     readers: Cache<(ResourceName, u32, ViewDigest), Reader>,
     inspectors: Cache<InspectorKey, Inspector>,
     scratches: Arc<Scratches>,
+    projections: Arc<Projections>,
+    /// Numbers of readers that were not given yet.
+    next_reader: AtomicU64,
 }
 
 impl Plans {
-    pub(crate) fn new(keys: Arc<dyn KeyRing>, decompressed_bytes_max: usize) -> Self {
+    pub(crate) fn new(
+        keys: Arc<dyn KeyRing>,
+        decompressed_bytes_max: usize,
+        projections: Arc<Projections>,
+    ) -> Self {
         Self {
+            projections,
+            next_reader: AtomicU64::new(0),
             keys,
             decompressed_bytes_max,
             readers: Cache::default(),
@@ -111,7 +122,14 @@ impl Plans {
             }
             // Where records must carry `before` there is nothing to gain from looking whether one does.
             let untouched = view.is_whole() && !resource.before_on_deletions();
-            Ok(Reader::new(planned, untouched, self.decompressed_bytes_max, Arc::clone(&self.scratches)))
+            Ok(Reader {
+                number: self.next_reader.fetch_add(1, Ordering::Relaxed),
+                planned,
+                untouched,
+                decompressed_bytes_max: self.decompressed_bytes_max,
+                scratches: Arc::clone(&self.scratches),
+                projections: Arc::clone(&self.projections),
+            })
         })
     }
 

@@ -8,8 +8,8 @@ use shuniu_model::{Codec, Resource};
 use shuniu_policy::ReadPermit;
 use shuniu_schema::{Malformed, Plan, frame};
 use shuniu_wire::batch::{
-    BatchError, Compression, Delivered, Disposition, Part as Leaving, Record, RecordOut, RewriteError,
-    RewriteOptions, batches, pass_through, rewrite,
+    Batch, BatchError, Compression, Delivered, Disposition, Part as Leaving, Record, RecordOut, RewriteError,
+    RewriteOptions, batches, pass_through, rewrite_batch, rewrite_by,
 };
 use shuniu_wire::messages::fetch_response::{LeaderIdAndEpoch, NodeEndpoint};
 use shuniu_wire::messages::{FetchResponse, StrBytes};
@@ -18,6 +18,7 @@ use crate::budget::Share;
 use crate::caller::Caller;
 use crate::headers::{BEFORE, LEAVING};
 use crate::plans::Scratches;
+use crate::projections::{Place, ProjectedBatch, Projections};
 use crate::session::Addresses;
 
 /// A stored record that the reader cannot make sense of. The way in is checked, so this is corruption or a fault of
@@ -58,10 +59,14 @@ pub(crate) struct Planned {
 
 /// Reads a resource under one view.
 pub(crate) struct Reader {
-    planned: Vec<Planned>,
-    untouched: bool,
-    decompressed_bytes_max: usize,
-    scratches: Arc<Scratches>,
+    /// No other reader has had it.
+    pub(crate) number: u64,
+    pub(crate) planned: Vec<Planned>,
+    /// Batches leave as they came where they may.
+    pub(crate) untouched: bool,
+    pub(crate) decompressed_bytes_max: usize,
+    pub(crate) scratches: Arc<Scratches>,
+    pub(crate) projections: Arc<Projections>,
 }
 
 /// What of a partition's records leaves.
@@ -79,6 +84,8 @@ pub(crate) struct ProjectedPartition {
 pub(crate) struct Part {
     pub(crate) topic: usize,
     pub(crate) partition: i32,
+    /// Where its batches stand, once the topic's id is known.
+    pub(crate) place: Option<Place>,
     pub(crate) fetch_offset: i64,
     pub(crate) records_max: u64,
     pub(crate) records: Bytes,
@@ -125,30 +132,21 @@ impl Projected {
 }
 
 impl Reader {
-    pub(crate) fn new(
-        planned: Vec<Planned>,
-        untouched: bool,
-        decompressed_bytes_max: usize,
-        scratches: Arc<Scratches>,
-    ) -> Self {
-        Self { planned, untouched, decompressed_bytes_max, scratches }
-    }
-
     /// Projects a partition's records from the fetch offset on, until as many or as much leaves as may; a batch is
     /// never cut. The permit is the proof that they may be read.
     pub(crate) fn project(
         &self,
         permit: &ReadPermit,
-        records: &Bytes,
-        fetch_offset: i64,
+        part: &Part,
         records_max: u64,
         bytes_max: usize,
     ) -> Result<ProjectedPartition, Fault> {
+        let Part { records, fetch_offset, .. } = part;
         let codec = compression(permit.grant().codec);
         let options = RewriteOptions {
             records_max,
             bytes_max,
-            ..RewriteOptions::new(fetch_offset, codec, self.decompressed_bytes_max)
+            ..RewriteOptions::new(*fetch_offset, codec, self.decompressed_bytes_max)
         };
         if self.untouched && self.passes(records, &options)? {
             let passed = self.scratches.with(|scratch| pass_through(records, &options, scratch));
@@ -164,8 +162,15 @@ impl Reader {
             });
         }
         let mut schemas = Vec::new();
-        let mut each = |record: &Record<'_>, out: &mut RecordOut| self.record(record, out, &mut schemas);
-        let rewritten = self.scratches.with(|scratch| rewrite(records, &options, scratch, &mut each));
+        let rewritten = rewrite_by(records, &options, &mut |batch| {
+            let projected = self.batch(part.place, batch, &options)?;
+            for id in projected.schemas {
+                if !schemas.contains(&id) {
+                    schemas.push(id);
+                }
+            }
+            Ok(projected.batch)
+        });
         let rewritten = rewritten.map_err(|error| match error {
             RewriteError::Batch { source, .. } => Fault::Batch(source),
             RewriteError::Record { offset, source } => Fault::Record { offset, source },
@@ -176,6 +181,30 @@ impl Reader {
             covered_to: rewritten.covered_to,
             schemas,
         })
+    }
+
+    /// One batch, made now or kept from another reader of the view.
+    fn batch(
+        &self,
+        place: Option<Place>,
+        batch: &Batch,
+        options: &RewriteOptions,
+    ) -> Result<ProjectedBatch, RewriteError<RecordFault>> {
+        let make = || {
+            let mut schemas = Vec::new();
+            let mut each = |record: &Record<'_>, out: &mut RecordOut| self.record(record, out, &mut schemas);
+            let batch = self.scratches.with(|scratch| rewrite_batch(batch, options, scratch, &mut each))?;
+            Ok(ProjectedBatch { batch, schemas })
+        };
+        let header = batch.header();
+        match place {
+            // Of one that begins before the fetch offset a part leaves.
+            Some(place) if header.base_offset >= options.fetch_offset => {
+                let key = place.key(self.number, options.codec, header, batch.bytes().len());
+                self.projections.get_or_make(key, make)
+            }
+            _ => make(),
+        }
     }
 
     /// Whether batches may leave as they are. A client reads batches in its grant's codec and uncompressed ones; others

@@ -28,6 +28,7 @@ use crate::hub::Hub;
 use crate::limits::Allowance;
 use crate::meter;
 use crate::project::{Fault, Part, Projected, ProjectedPartition, Reader};
+use crate::projections::Place;
 use crate::recorded::Withdrawn;
 use crate::refused::RefusedTopics;
 use crate::session::Closed;
@@ -121,6 +122,9 @@ impl Fetching<'_> {
         loop {
             let Some(all) = scan.upstream_request(request, bytes_max, 0, Duration::ZERO) else { break };
             if share.is_none() {
+                if !self.answers.has_room_of_all(2 * bytes_max) {
+                    hub.projections.give_way();
+                }
                 let room = tokio::time::timeout_at(room_by, self.answers.take(2 * bytes_max));
                 share = tokio::select! {
                     room = room => match room {
@@ -431,6 +435,10 @@ impl Scan {
                     shares.push(Part {
                         topic: at,
                         partition: line.wanted.partition,
+                        place: granted
+                            .resource
+                            .topic_id
+                            .map(|topic| Place { topic, partition: line.wanted.partition }),
                         fetch_offset: line.wanted.fetch_offset,
                         records_max,
                         records,
@@ -581,8 +589,7 @@ async fn project_all(parts: Vec<Part>, bytes: usize, bytes_max: usize) -> Result
             if (bytes_left == 0 || records_left == 0) && !outcomes.is_empty() {
                 continue;
             }
-            let outcome =
-                part.reader.project(&part.permit, &part.records, part.fetch_offset, records_left, bytes_left);
+            let outcome = part.reader.project(&part.permit, &part, records_left, bytes_left);
             if let Ok(projected) = &outcome {
                 bytes_left = bytes_left.saturating_sub(projected.records.len());
                 of_topic.1 += projected.delivered.records();

@@ -16,7 +16,8 @@ pub use compression::{Compression, Scratch};
 pub use header::{Batch, BatchHeader, Batches, HEADER_BYTES, NO_PRODUCER, batches};
 pub use record::{Header, Headers, Record, Records};
 pub use rewrite::{
-    Delivered, Disposition, Part, RecordOut, RewriteError, RewriteOptions, Rewritten, pass_through, rewrite,
+    Delivered, Disposition, Part, RecordOut, RewriteError, RewriteOptions, Rewritten, RewrittenBatch,
+    pass_through, rewrite, rewrite_batch, rewrite_by,
 };
 pub use thin::thin;
 

@@ -8,6 +8,7 @@
 )]
 
 mod limits;
+mod shared;
 mod unrecorded;
 mod world;
 

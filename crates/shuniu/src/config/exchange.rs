@@ -20,6 +20,8 @@ pub struct Exchange {
     pub answers_bytes_max: usize,
     /// What answers of one system may take of it.
     pub answers_bytes_per_system_max: usize,
+    /// What of it keeps projected batches for further readers of the same view; 0 for nothing.
+    pub shared_bytes_max: usize,
     /// Answers with records that each grant gets in a second.
     pub deliveries_per_second: u64,
     /// Requests for schemas that each system may make in a second.
@@ -37,6 +39,7 @@ impl Default for Exchange {
             decompressed_bytes_max: 32 << 20,
             answers_bytes_max: 512 << 20,
             answers_bytes_per_system_max: 64 << 20,
+            shared_bytes_max: 64 << 20,
             deliveries_per_second: 20,
             registry_requests_per_second: 20,
             published_bytes_per_second: 256 << 20,
@@ -75,6 +78,11 @@ impl Exchange {
             (4 << 20..=self.answers_bytes_max).contains(&self.answers_bytes_per_system_max),
             "exchange.answers_bytes_per_system_max",
             "4 MiB (4194304) to exchange.answers_bytes_max",
+        )?;
+        require(
+            self.shared_bytes_max <= self.answers_bytes_max / 2,
+            "exchange.shared_bytes_max",
+            "0 to half of exchange.answers_bytes_max",
         )?;
         require(
             (1..=1_000_000).contains(&self.deliveries_per_second),

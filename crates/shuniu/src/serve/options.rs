@@ -31,6 +31,7 @@ pub(super) fn exchange(config: &config::Exchange) -> Settings {
         decompressed_bytes_max: config.decompressed_bytes_max,
         answers_bytes_max: config.answers_bytes_max,
         answers_bytes_per_system_max: config.answers_bytes_per_system_max,
+        shared_bytes_max: config.shared_bytes_max,
         deliveries_per_second: config.deliveries_per_second,
         registry_requests_per_second: config.registry_requests_per_second,
         published_bytes_per_second: config.published_bytes_per_second,

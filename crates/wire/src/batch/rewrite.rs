@@ -10,7 +10,7 @@
 use bytes::Bytes;
 
 use super::compression::{Compression, Scratch};
-use super::header::{BatchHeader, CONTROL_ATTRIBUTE, KEPT_ATTRIBUTES, NO_PRODUCER};
+use super::header::{BatchHeader, CONTROL_ATTRIBUTE, HEADER_BYTES, KEPT_ATTRIBUTES, NO_PRODUCER};
 use super::record::{Record, Records};
 use super::{Batch, BatchError, batches, varint};
 
@@ -151,6 +151,19 @@ pub enum RewriteError<E> {
     },
 }
 
+/// What one batch becomes.
+#[derive(Debug, Clone, Default)]
+pub struct RewrittenBatch {
+    /// The batch that leaves in its place; empty without survivors.
+    pub bytes: Bytes,
+    /// Which records are in it.
+    pub delivered: Delivered,
+    /// Record bytes that were read, before compression.
+    pub covered_bytes: usize,
+    /// Whether the record at its last offset leaves.
+    pub last_survives: bool,
+}
+
 /// Rewrites every whole batch of `records`, asking `each` about every record from the fetch offset on.
 ///
 /// # Errors
@@ -160,6 +173,21 @@ pub fn rewrite<E>(
     options: &RewriteOptions,
     scratch: &mut Scratch,
     each: &mut dyn FnMut(&Record<'_>, &mut RecordOut) -> Result<Disposition, E>,
+) -> Result<Rewritten, RewriteError<E>> {
+    let rewritten = rewrite_by(records, options, &mut |batch| rewrite_batch(batch, options, scratch, each));
+    scratch.trim();
+    rewritten
+}
+
+/// As [`rewrite`], asking `of` what becomes of each batch that has records from the fetch offset on: whatever
+/// [`rewrite_batch`] gives, made now or kept from before.
+///
+/// # Errors
+/// As [`rewrite`].
+pub fn rewrite_by<E>(
+    records: &Bytes,
+    options: &RewriteOptions,
+    of: &mut dyn FnMut(&Batch) -> Result<RewrittenBatch, RewriteError<E>>,
 ) -> Result<Rewritten, RewriteError<E>> {
     let mut rewritten = Rewritten::default();
     let mut out: Vec<u8> = Vec::new();
@@ -182,7 +210,13 @@ pub fn rewrite<E>(
             last_survives = header.records_count > 0;
             continue;
         }
-        last_survives = rewrite_batch(&batch, options, scratch, each, &mut out, &mut rewritten)?;
+        let batch = of(&batch)?;
+        out.extend_from_slice(&batch.bytes);
+        rewritten.covered_bytes += batch.covered_bytes;
+        for (first, last) in batch.delivered.runs() {
+            rewritten.delivered.push(*first, *last);
+        }
+        last_survives = batch.last_survives;
         if rewritten.covered_bytes >= options.decompressed_bytes_max
             || rewritten.delivered.records() >= options.records_max
             || out.len() >= options.bytes_max
@@ -199,25 +233,25 @@ pub fn rewrite<E>(
             rewritten.filler = true;
         }
     }
-    scratch.trim();
     rewritten.bytes = Bytes::from(out);
     Ok(rewritten)
 }
 
-/// Rewrites one batch. Returns whether the record at its last offset leaves.
-fn rewrite_batch<E>(
+/// Rewrites one batch of records.
+///
+/// # Errors
+/// As [`rewrite`].
+pub fn rewrite_batch<E>(
     batch: &Batch,
     options: &RewriteOptions,
     scratch: &mut Scratch,
     each: &mut dyn FnMut(&Record<'_>, &mut RecordOut) -> Result<Disposition, E>,
-    out: &mut Vec<u8>,
-    rewritten: &mut Rewritten,
-) -> Result<bool, RewriteError<E>> {
+) -> Result<RewrittenBatch, RewriteError<E>> {
     let header = batch.header();
     let broken = |source| RewriteError::Batch { offset: header.base_offset, source };
     let Scratch { decompressor, compressor, records: body, key, value } = scratch;
     let bytes = decompressor.read(batch, options.decompressed_bytes_max).map_err(broken)?;
-    rewritten.covered_bytes += bytes.len();
+    let mut rewritten = RewrittenBatch { covered_bytes: bytes.len(), ..RewrittenBatch::default() };
     body.clear();
     let mut record_out = RecordOut {
         key: Part::AsIs,
@@ -246,7 +280,7 @@ fn rewrite_batch<E>(
     }
     (*key, *value) = (record_out.key_bytes, record_out.value_bytes);
     if survivors == 0 {
-        return Ok(false);
+        return Ok(rewritten);
     }
     let compressed = compressor.compress(body, options.codec).map_err(broken)?;
     let new = BatchHeader {
@@ -254,8 +288,11 @@ fn rewrite_batch<E>(
         records_count: survivors,
         ..*header
     };
-    new.write(compressed, out).map_err(broken)?;
-    Ok(last_offset == Some(header.last_offset()))
+    let mut out = Vec::with_capacity(HEADER_BYTES + compressed.len());
+    new.write(compressed, &mut out).map_err(broken)?;
+    rewritten.bytes = Bytes::from(out);
+    rewritten.last_survives = last_offset == Some(header.last_offset());
+    Ok(rewritten)
 }
 
 impl RecordOut {
