@@ -9,19 +9,20 @@ use tempfile::TempDir;
 /// A small file system in memory; gone when dropped.
 pub struct SmallDisk {
     folder: PathBuf,
-    /// If it is its own.
-    _own: Option<TempDir>,
+    /// The folder, if it was made for this.
+    own: Option<TempDir>,
 }
 
 impl SmallDisk {
     /// Of that size, as `mount` takes it (`4m`); `None`, and a word about it, where mounting is not allowed.
     pub fn new(size: &str) -> Option<Self> {
         let own = tempfile::tempdir().unwrap();
-        let disk = Self::on(own.path(), size);
-        if disk.is_none() {
+        let Some(mut disk) = Self::on(own.path(), size) else {
             eprintln!("left out: a full disk needs the right to mount a small file system");
-        }
-        Some(Self { _own: Some(own), ..disk? })
+            return None;
+        };
+        disk.own = Some(own);
+        Some(disk)
     }
 
     /// As a folder that is there; `None` where mounting is not allowed.
@@ -29,7 +30,7 @@ impl SmallDisk {
         let size = format!("size={size}");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder).output();
         let mounted = mounted.is_ok_and(|output| output.status.success());
-        mounted.then(|| Self { folder: folder.to_owned(), _own: None })
+        mounted.then(|| Self { folder: folder.to_owned(), own: None })
     }
 
     /// Where it is.

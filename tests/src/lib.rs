@@ -8,7 +8,6 @@
     clippy::disallowed_methods,
     clippy::print_stderr,
     clippy::print_stdout,
-    clippy::cast_precision_loss,
     reason = "test support: what goes wrong ends the test"
 )]
 
