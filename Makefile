@@ -1,6 +1,6 @@
 # Everything a new machine with Debian and Rust needs: `make demo` shows the hub at work, `make test` runs the tests.
 SHELL := /bin/bash
-.PHONY: demo cluster test test-clients test-faults lint bench build setup setup-tests setup-clients
+.PHONY: demo cluster test test-clients test-faults lint bench bench-kafka build setup setup-tests setup-bench setup-clients
 
 # Arguments of the demo: --once, --people N, --data FOLDER. Of the cluster: --once.
 ARGS ?=
@@ -35,6 +35,10 @@ lint: setup
 bench: setup-tests
 	tests/bench
 
+# The hub on Apache Kafka beside what one would use instead of it. Some twenty minutes.
+bench-kafka: setup-bench
+	tests/bench-kafka
+
 build: setup
 	cargo build --release --package shuniu
 
@@ -43,6 +47,9 @@ setup:
 
 setup-tests:
 	@tests/setup tests
+
+setup-bench:
+	@tests/setup bench
 
 setup-clients:
 	@tests/setup clients

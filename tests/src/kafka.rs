@@ -1,7 +1,6 @@
 //! A real Apache Kafka: brokers that are controllers too (KRaft), on this machine's loopback, in a folder of its own.
 //!
-//! No broker outlives the tests: each one's starter holds the reading end of a pipe from this process, and kills the
-//! broker when the pipe closes, however this process ends.
+//! No broker outlives the tests.
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,6 +19,7 @@ use tokio::runtime::Handle;
 
 use crate::disk::SmallDisk;
 use crate::hub::{free_ports, repository};
+use crate::kept::{Kept, signal};
 use crate::network::Network;
 use crate::relay::{Link, relay};
 use crate::watched::Watched;
@@ -34,10 +34,23 @@ const START_MAX: Duration = Duration::from_secs(90);
 const DISK: &str = "2g";
 const CLUSTER_ID: &str = "c2h1bml1LXRlc3RzLWthZg";
 
+/// Starts soon and takes little.
+const QUICK: &[&str] = &["-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+/// As Kafka's own scripts start it.
+const AS_SHIPPED: &[&str] = &[
+    "-Xms1g",
+    "-Xmx1g",
+    "-server",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
+];
+
 /// A cluster of one to three brokers, with the ids 1 to 3.
 pub struct Kafka {
     folder: PathBuf,
     version: &'static str,
+    machine: &'static [&'static str],
     brokers: Vec<Mutex<Broker>>,
     /// The port of a tap before the one broker, if it is watched.
     tap: Option<u16>,
@@ -59,14 +72,7 @@ struct Broker {
     hubs: Vec<(u16, u16)>,
     /// Its partitions are on a small file system of their own.
     disk: Option<SmallDisk>,
-    running: Option<Running>,
-}
-
-struct Running {
-    /// The broker's own process.
-    pid: u32,
-    /// Starts it, and kills it when its standard input closes.
-    starter: Child,
+    running: Option<Kept>,
 }
 
 impl Kafka {
@@ -79,13 +85,13 @@ impl Kafka {
     /// Starts a cluster of a version that `tests/setup` fetches.
     #[must_use]
     pub fn start_version(version: &'static str, brokers: usize) -> Self {
-        Self::make(version, brokers, 0, None, None)
+        Self::make(version, QUICK, brokers, 0, None, None)
     }
 
     /// Starts one broker of the newest version that is reached through a tap, without TLS.
     #[must_use]
     pub fn start_watched(watched: &Watched) -> Self {
-        Self::make(KAFKA, 1, 0, Some(watched), None)
+        Self::make(KAFKA, QUICK, 1, 0, Some(watched), None)
     }
 
     /// Starts a cluster with a way of its own from each of so many hubs to each broker: see [`Kafka::ways`]. Where that is
@@ -97,11 +103,18 @@ impl Kafka {
         hubs: usize,
         runtime: &Handle,
     ) -> Self {
-        Self::make(version, brokers, hubs, None, Some(runtime))
+        Self::make(version, QUICK, brokers, hubs, None, Some(runtime))
+    }
+
+    /// Starts one broker of the newest version to measure, with ways of so many users: see [`Kafka::ways`].
+    #[must_use]
+    pub fn start_to_measure(users: usize) -> Self {
+        Self::make(KAFKA, AS_SHIPPED, 1, users, None, None)
     }
 
     fn make(
         version: &'static str,
+        machine: &'static [&'static str],
         brokers: usize,
         hubs: usize,
         watched: Option<&Watched>,
@@ -143,7 +156,7 @@ impl Kafka {
                 })
             })
             .collect();
-        let cluster = Self { folder, version, brokers, tap, network, _cleaner: cleaner };
+        let cluster = Self { folder, version, machine, brokers, tap, network, _cleaner: cleaner };
         for id in cluster.ids() {
             if let Some(runtime) = runtime {
                 let partitions = cluster.partitions(id);
@@ -192,7 +205,7 @@ impl Kafka {
     /// The ways of a hub, counted from 0, to each broker: where the broker listens for it, and the port on this machine where it
     /// says that it does. Whoever starts the hub passes connections on from the second to the first.
     #[must_use]
-    pub(crate) fn ways(&self, hub: usize) -> Vec<(SocketAddr, u16)> {
+    pub fn ways(&self, hub: usize) -> Vec<(SocketAddr, u16)> {
         let way = |id| {
             let (listen, told) = self.broker(id).hubs[hub];
             ((self.address(id), listen).into(), told)
@@ -282,14 +295,29 @@ impl Kafka {
         running.starter.wait().unwrap();
     }
 
+    /// As [`Kafka::client`], over mutual TLS.
+    #[must_use]
+    pub fn client_tls(&self) -> ClientConfig {
+        let (certificate, key, authority) = self.certificate();
+        let mut config = self.client();
+        config
+            .set("bootstrap.servers", self.bootstrap_tls().join(","))
+            .set("security.protocol", "ssl")
+            .set("ssl.ca.location", authority.to_str().unwrap())
+            .set("ssl.certificate.location", certificate.to_str().unwrap())
+            .set("ssl.key.location", key.to_str().unwrap());
+        config
+    }
+
+    /// A broker's process.
+    #[must_use]
+    pub fn process_id(&self, id: usize) -> u32 {
+        self.broker(id).running.as_ref().unwrap().process_id()
+    }
+
     /// Ends a broker with SIGKILL.
     pub fn kill(&self, id: usize) {
-        if let Some(mut running) = self.broker(id).running.take() {
-            // One that has ended by itself is not there to be told.
-            Command::new("kill").args(["-KILL", &running.pid.to_string()]).output().unwrap();
-            drop(running.starter.stdin.take());
-            running.starter.wait().unwrap();
-        }
+        self.broker(id).running.take();
     }
 
     /// Starts a broker that was ended, and waits until it serves.
@@ -301,12 +329,12 @@ impl Kafka {
 
     /// Holds a broker's process: its connections stay, and nothing answers.
     pub fn pause(&self, id: usize) {
-        signal("-STOP", self.broker(id).running.as_ref().unwrap().pid);
+        signal("-STOP", self.process_id(id));
     }
 
     /// Lets a held broker go on.
     pub fn resume(&self, id: usize) {
-        signal("-CONT", self.broker(id).running.as_ref().unwrap().pid);
+        signal("-CONT", self.process_id(id));
     }
 
     /// The leader of a partition, as the cluster says.
@@ -327,11 +355,7 @@ impl Kafka {
         let jars = repository().join(".cache/kafka").join(self.version);
         assert!(jars.join("ready").exists(), "Apache Kafka {} is not there: tests/setup tests", self.version);
         let mut command = Command::new("java");
-        command
-            .args(["-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
-            .arg("-cp")
-            .arg(jars.join("*"))
-            .current_dir(&self.folder);
+        command.args(self.machine).arg("-cp").arg(jars.join("*")).current_dir(&self.folder);
         command
     }
 
@@ -427,40 +451,13 @@ impl Kafka {
     }
 
     fn spawn(&self, id: usize) {
-        let (log, pid) = (self.log_path(id), self.folder.join(format!("broker-{id}.pid")));
-        std::fs::remove_file(&pid).ok();
-        let java = self.java();
-        let starter = Command::new("sh")
-            .arg("-c")
-            .arg(
-                "log=$1 pid=$2; shift 2\n\
-                 \"$@\" </dev/null >>\"$log\" 2>&1 &\n\
-                 echo $! >\"$pid.new\" && mv \"$pid.new\" \"$pid\"\n\
-                 cat >/dev/null; kill -KILL $! 2>/dev/null; wait",
-            )
-            .arg("sh")
-            .args([&log, &pid])
-            .args(self.network.iter().flat_map(|network| network.enter(id)))
-            .arg(java.get_program())
-            .args(java.get_args())
-            .arg("kafka.Kafka")
-            .arg(self.properties(id))
-            .current_dir(&self.folder)
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let deadline = Instant::now() + START_MAX;
-        let pid = loop {
-            if let Ok(text) = std::fs::read_to_string(&pid) {
-                break text.trim().parse().unwrap();
-            }
-            assert!(Instant::now() < deadline, "broker {id} was not started");
-            std::thread::sleep(Duration::from_millis(5));
+        let mut java = self.java();
+        java.arg("kafka.Kafka").arg(self.properties(id));
+        let java = match &self.network {
+            Some(network) => network.within(id, &java),
+            None => java,
         };
-        self.broker(id).running = Some(Running { pid, starter });
+        self.broker(id).running = Some(Kept::start(&java, &self.folder, &format!("broker-{id}")));
     }
 
     /// Waits until that many brokers are members of the cluster, as each of the running ones sees it.
@@ -507,19 +504,10 @@ impl Drop for Kafka {
             if std::thread::panicking() {
                 eprintln!("--- broker {id}'s log ---\n{}", self.log(id));
             }
-            // The starter kills the broker when its pipe closes.
-            if let Some(mut running) = self.broker(id).running.take() {
-                drop(running.starter.stdin.take());
-                running.starter.wait().ok();
-            }
+            self.kill(id);
             self.broker(id).disk = None;
         }
     }
-}
-
-fn signal(signal: &str, pid: u32) {
-    let status = Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
-    assert!(status.success(), "kill {signal} {pid}");
 }
 
 /// An authority, a certificate of it for all brokers and one for the hub, and one of another authority.

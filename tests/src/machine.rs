@@ -71,3 +71,10 @@ pub fn folder_bytes(folder: &Path) -> u64 {
 pub fn figure(name: &str, value: f64, unit: &str, goal: f64, met: bool) {
     println!("figure {name} {value:.2} {unit} goal {goal} {}", if met { "met" } else { "short" });
 }
+
+/// The value in the middle.
+#[must_use]
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
+}

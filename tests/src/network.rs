@@ -43,9 +43,12 @@ impl Network {
         Ipv4Addr::new(198, 18, self.number, u8::try_from(id).unwrap())
     }
 
-    /// What stands before a command that is to run in a broker's namespace.
-    pub(crate) fn enter(&self, id: usize) -> [String; 2] {
-        ["nsenter".to_owned(), format!("--net=/run/netns/{}", self.namespace(id))]
+    /// The command in a broker's namespace.
+    pub(crate) fn within(&self, id: usize, command: &Command) -> Command {
+        let mut within = Command::new("nsenter");
+        within.arg(format!("--net=/run/netns/{}", self.namespace(id)));
+        within.arg(command.get_program()).args(command.get_args());
+        within
     }
 
     /// Drops everything between two brokers in silence, or lets it through again.

@@ -31,43 +31,60 @@ const NAMES: [&str; 4] = ["王小明", "李四", "欧阳娜娜", "陈建国"];
 const STREETS: [&str; 5] =
     ["解放碑街道民权路", "七星岗街道中山一路", "大溪沟街道人民路", "两路口街道长江一路", "菜园坝街道菜袁路"];
 
+/// What the projected views show of a row.
+const EIGHT: &str = "id_no = \"keep\"\nname = { mask = { first = 1, last = 0 } }\nsex = \"keep\"\nethnic = \"keep\"\n\
+                     birth_date = \"keep\"\nhukou_division = \"keep\"\nlive_division = \"keep\"\nlive_addr = \"keep\"\n";
+
 /// Adds resources and grants to the demonstration's directory, starts the hub and waits until it has made the topics.
 pub fn start(hub: &mut Hub) {
     apply(hub);
     hub.restart();
-    let client: BaseConsumer = hub.client(PUBLISHER).create().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
     for topic in [PLAIN, FILTERED] {
-        loop {
-            let metadata = client.fetch_metadata(Some(topic), Duration::from_secs(5)).unwrap();
-            if metadata.topics().iter().any(|it| it.error().is_none() && it.partitions().len() == PARTITIONS)
-            {
-                break;
-            }
-            assert!(Instant::now() < deadline, "`{topic}` is not there");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        until_there(hub, topic);
     }
 }
 
-fn apply(hub: &Hub) {
-    let directory = std::fs::read_to_string(repository().join("config/directory.toml")).unwrap();
-    std::fs::write(hub.folder().join("person.avsc"), schema()).unwrap();
-    let eight = "id_no = \"keep\"\nname = { mask = { first = 1, last = 0 } }\nsex = \"keep\"\nethnic = \"keep\"\n\
-                 birth_date = \"keep\"\nhukou_division = \"keep\"\nlive_division = \"keep\"\nlive_addr = \"keep\"\n";
-    let parts = [
-        directory,
-        resource(PLAIN, 91, false, "[]"),
-        resource(FILTERED, 92, true, "[\"id_no\"]"),
-        grant("bank-supervisor", PLAIN, "whole = true\n"),
-        grant("hall-yuzhong", FILTERED, &format!("[grant.items]\n{eight}")),
+/// The hub makes topics after it has started.
+pub fn until_there(hub: &Hub, topic: &str) {
+    let client: BaseConsumer = hub.client(PUBLISHER).create().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let metadata = client.fetch_metadata(Some(topic), Duration::from_secs(5)).unwrap();
+        if metadata.topics().iter().any(|it| it.error().is_none() && it.partitions().len() == PARTITIONS) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "`{topic}` is not there");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Adds resources and grants to the demonstration's directory.
+pub fn apply(hub: &Hub) {
+    let grants = [
+        grant("bank-supervisor", PLAIN, WHOLE),
+        grant("hall-yuzhong", FILTERED, &projected()),
         grant(
             "hall-jiangbei",
             FILTERED,
-            &format!("filter = \"live_division == '{RARE}'\"\n[grant.items]\n{eight}"),
+            &format!("filter = \"live_division == '{RARE}'\"\n[grant.items]\n{EIGHT}"),
         ),
     ];
-    hub.apply(&parts.concat());
+    hub.apply(&(resources(hub) + &grants.concat()));
+}
+
+/// The demonstration's directory with the resources.
+pub fn resources(hub: &Hub) -> String {
+    let directory = std::fs::read_to_string(repository().join("config/directory.toml")).unwrap();
+    std::fs::write(hub.folder().join("person.avsc"), schema()).unwrap();
+    directory + &resource(PLAIN, 91, false, "[]") + &resource(FILTERED, 92, true, "[\"id_no\"]")
+}
+
+/// A view of everything.
+pub const WHOLE: &str = "whole = true\n";
+
+/// A view of eight of the twenty items, one of them masked.
+pub fn projected() -> String {
+    format!("[grant.items]\n{EIGHT}")
 }
 
 fn resource(name: &str, sequence: u32, row_filters: bool, subjects: &str) -> String {
@@ -79,9 +96,16 @@ fn resource(name: &str, sequence: u32, row_filters: bool, subjects: &str) -> Str
     )
 }
 
-fn grant(system: &str, resource: &str, view: &str) -> String {
+/// A grant by the name of both.
+pub fn grant(system: &str, resource: &str, view: &str) -> String {
+    grant_named(&format!("{system}-{resource}"), system, resource, view)
+}
+
+/// A grant.
+#[must_use]
+pub fn grant_named(id: &str, system: &str, resource: &str, view: &str) -> String {
     format!(
-        "\n[[grant]]\nid = \"{system}-{resource}\"\nsystem = \"{system}\"\nresource = \"{resource}\"\n\
+        "\n[[grant]]\nid = \"{id}\"\nsystem = \"{system}\"\nresource = \"{resource}\"\n\
          modes = [\"subscribe\"]\npurpose = \"测量\"\nbasis = \"《政务数据共享条例》第二十条\"\nends_at = \"2030-12-31\"\n{view}"
     )
 }

@@ -1,20 +1,12 @@
 //! What a delivery costs the hub, and how fast it is.
 
-use std::time::{Duration, Instant};
-
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
-use rdkafka::{Offset, TopicPartitionList};
 use shuniu_tests::Hub;
-use shuniu_tests::machine::{self, figure};
-use shuniu_tests::register::{FILTERED, PARTITIONS, PLAIN, RARITY, RECORD_BYTES, VALUE_BYTES};
+use shuniu_tests::machine::{self, figure, median};
+use shuniu_tests::register::{FILTERED, PLAIN, RARITY, VALUE_BYTES};
 
-use crate::{Scale, median};
+use crate::{Scale, read};
 
 const PASSES: usize = 5;
-/// The audit log's tiles and checkpoint come after the last byte, and belong to what it costs.
-const AFTERMATH: Duration = Duration::from_millis(800);
 
 struct Case {
     name: &'static str,
@@ -59,41 +51,10 @@ pub(crate) fn run(hub: &Hub, scale: &Scale) {
 
 /// Reads the resource from its beginning to its end.
 fn once(hub: &Hub, case: &Case, produced: usize) -> Pass {
-    let consumer: BaseConsumer = hub
-        .client(case.system)
-        .set("group.id", "delivery")
-        .set("enable.partition.eof", "true")
-        .set("enable.auto.commit", "false")
-        .create()
-        .unwrap();
-    let mut places = TopicPartitionList::new();
-    let mut covered = 0;
-    for partition in 0..i32::try_from(PARTITIONS).unwrap() {
-        let ends = consumer.fetch_watermarks(case.resource, partition, Duration::from_secs(10)).unwrap();
-        covered += usize::try_from(ends.1 - ends.0).unwrap();
-        places.add_partition_offset(case.resource, partition, Offset::Beginning).unwrap();
-    }
+    let mut client = hub.client(case.system);
+    let read = read::whole(&mut client, case.resource, &[hub.process_id(), std::process::id()]);
+    let read::Whole { covered, received, received_bytes, .. } = read;
     assert!(covered >= produced);
-    let (hub_before, client_before) = (machine::cpu(hub.process_id()), machine::cpu(std::process::id()));
-    let begun = Instant::now();
-    consumer.assign(&places).unwrap();
-    // The client waits a while for more before it says that a partition has ended: the last record counts.
-    let mut last = begun;
-    let (mut received, mut received_bytes, mut ended) = (0, 0, 0);
-    while ended < PARTITIONS {
-        match consumer.poll(Duration::from_secs(30)).unwrap() {
-            Err(KafkaError::PartitionEOF(_)) => ended += 1,
-            answer => {
-                received_bytes += answer.unwrap().payload().unwrap().len();
-                received += 1;
-                last = Instant::now();
-            }
-        }
-    }
-    let seconds = last.duration_since(begun).as_secs_f64();
-    let client = machine::cpu(std::process::id()).saturating_sub(client_before);
-    std::thread::sleep(AFTERMATH);
-    let cpu = machine::cpu(hub.process_id()).saturating_sub(hub_before);
     let whole = case.resource == PLAIN;
     assert_eq!(received_bytes == received * VALUE_BYTES, whole, "{} is not the view", case.name);
     assert!(received_bytes <= received * VALUE_BYTES);
@@ -102,10 +63,9 @@ fn once(hub: &Hub, case: &Case, produced: usize) -> Pass {
     } else {
         assert!(received >= produced / case.rarity && received <= covered / case.rarity * 2);
     }
-    let mb = (covered * RECORD_BYTES) as f64 / 1e6;
     Pass {
-        hub_ms_per_mb: cpu.as_secs_f64() * 1e3 / mb,
-        client_ms_per_mb: client.as_secs_f64() * 1e3 / mb,
-        rate: covered as f64 / seconds,
+        hub_ms_per_mb: read.ms_per_mb(0),
+        client_ms_per_mb: read.ms_per_mb(1),
+        rate: covered as f64 / read.took.as_secs_f64(),
     }
 }

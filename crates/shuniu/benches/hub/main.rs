@@ -14,6 +14,8 @@
 mod delivery;
 mod latency;
 mod produce;
+mod publish;
+mod read;
 
 use shuniu_tests::register::Register;
 use shuniu_tests::{Hub, machine, register};
@@ -42,9 +44,4 @@ fn main() {
     latency::run(&hub, &register, scale.latencies);
     delivery::run(&hub, &scale);
     hub.stop();
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
 }
