@@ -282,8 +282,8 @@ impl Kafka {
 
     /// Ends a broker in order: what it knows of producers is on its disk then.
     pub fn stop(&self, id: usize) {
-        let mut running = self.broker(id).running.take().unwrap();
-        let pid = running.pid;
+        let running = self.broker(id).running.take().unwrap();
+        let pid = running.process_id();
         signal("-TERM", pid);
         // The process that started it kills it when it is let go. Of one that has ended nothing is left to read.
         let deadline = Instant::now() + START_MAX;
@@ -291,8 +291,7 @@ impl Kafka {
             assert!(Instant::now() < deadline, "broker {id} does not end");
             std::thread::sleep(Duration::from_millis(50));
         }
-        drop(running.starter.stdin.take());
-        running.starter.wait().unwrap();
+        drop(running);
     }
 
     /// As [`Kafka::client`], over mutual TLS.

@@ -226,8 +226,9 @@ mod tests {
             assert!(text.contains(part), "{part} in {text}");
         }
         let shape = Shape::parse(TEXT).unwrap();
-        let values: Vec<_> = shape.values_of(&body).unwrap().iter().map(Value::to_text).collect();
-        let texts: Vec<_> = values.iter().map(Option::as_deref).collect();
+        let values = shape.values_of(&body).unwrap();
+        let texts: Vec<_> = values.iter().map(Value::to_text).collect();
+        let texts: Vec<_> = texts.iter().map(Option::as_deref).collect();
         assert_eq!(
             texts,
             [

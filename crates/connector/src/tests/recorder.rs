@@ -39,7 +39,7 @@ impl Recorder {
         let shape = Shape::parse(&self.schema).unwrap();
         let row = |body: &[u8]| {
             let values = shape.values_of(body).unwrap();
-            values.iter().map(|value: &Value<'_>| value.to_text().unwrap_or_default()).collect::<Vec<_>>()
+            values.iter().map(|value: &Value<'_>| value.to_text().unwrap_or_default().into_owned()).collect()
         };
         self.sink.iter().map(|(key, body)| (String::from_utf8(key.clone()).unwrap(), row(body))).collect()
     }
