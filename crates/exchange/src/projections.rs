@@ -236,13 +236,13 @@ mod tests {
         }
         // The newest of it is kept.
         assert!(!made(&projections, key(1, 99)) && made(&projections, key(1, 0)));
-        let seven_eighths = memory.try_take(7 << 17).unwrap();
+        let most = memory.try_take(6 << 17).unwrap();
         // Where there is no more, nothing is kept.
         let rest: Vec<_> = std::iter::from_fn(|| memory.try_take(1 << 10)).collect();
         assert!(
             made(&projections, key(2, 0)) && made(&projections, key(2, 0)) && made(&projections, key(2, 0))
         );
-        drop((seven_eighths, rest));
+        drop((most, rest));
         for offset in 0..i64::try_from(2 * KNOWN_MAX).unwrap_or_default() {
             assert!(made(&projections, key(3, offset)));
         }
