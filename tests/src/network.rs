@@ -31,11 +31,21 @@ impl Network {
                 && ip(&format!("-n {name} link set eth0 up"))
                 && ip(&format!("-n {name} link set lo up"));
         }
-        if !made {
+        if !made || !network.is_open(brokers) {
             Command::new("sh").args(["-c", &network.removal(brokers)]).status().ok();
             return None;
         }
         Some(network)
+    }
+
+    /// Whether packets get from the first to the last: a machine's firewall may drop what goes over a bridge.
+    fn is_open(&self, brokers: usize) -> bool {
+        let mut knock = Command::new("timeout");
+        // Nobody listens there. That is told at once, unless the packets are dropped.
+        knock.args(["2", "bash", "-c", &format!("exec 3<>/dev/tcp/{}/9", self.address(brokers))]);
+        let mut knock = self.within(1, &knock);
+        knock.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        knock.status().is_ok_and(|status| status.code() != Some(124))
     }
 
     /// A broker's address.
