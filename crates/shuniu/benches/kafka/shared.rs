@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shuniu_tests::{Hub, Raw};
+use shuniu_tests::Raw;
 use shuniu_wire::batch::batches;
 use shuniu_wire::messages as m;
 use shuniu_wire::messages::{FetchResponse, StrBytes, TopicName};
@@ -45,10 +45,13 @@ fn measure(world: &World, scale: &Scale, what: &str, consumers: usize, times: us
     let records = scale.records / PARTITIONS;
     let processes = [world.hub.process_id(), world.kafka.process_id(1)];
     CASES.map(|(name, system, resource)| {
+        // Opened one after the other, and before: handshakes are not what is measured.
+        let mut connections: Vec<Raw> =
+            (0..consumers).map(|_| runtime.block_on(Raw::of_system(&world.hub, system))).collect();
         let pass = |_| {
             let before = processes.map(machine::cpu);
             for _ in 0..times {
-                let all = (0..consumers).map(|_| read(&world.hub, system, resource, records));
+                let all = connections.iter_mut().map(|connection| read(connection, resource, records));
                 runtime.block_on(futures_util::future::join_all(all));
             }
             std::thread::sleep(AFTERMATH);
@@ -64,8 +67,7 @@ fn measure(world: &World, scale: &Scale, what: &str, consumers: usize, times: us
 }
 
 /// Reads a partition from its beginning until so many records are behind it.
-async fn read(hub: &Hub, system: &str, resource: &'static str, records: usize) {
-    let mut raw = Raw::of_system(hub, system).await;
+async fn read(raw: &mut Raw, resource: &'static str, records: usize) {
     let mut next = 0;
     while next < i64::try_from(records).unwrap() {
         let answer: FetchResponse = raw.get(FETCH, fetch(resource, next, BYTES_MAX)).await;
